@@ -127,7 +127,7 @@ _register(
     uscc_malformed="Not the form of a USCC (GB 32100: 18 characters of its alphabet).",
     uscc_check_digit="The USCC's check digit fails; confirm_uscc registers it all the same.",
     phone_malformed="Not a mobile number of the mainland (11 digits).",
-    password_weak="The password is too short, too long or too common.",
+    password_weak="The password is too short, too long or too common.",  # noqa: S106 (a code, no password)
     name_malformed="Not a name: empty, too long or with control characters.",
     signature_invalid="The signature isn't this key's over this text.",
     certificate_untrusted="The certificate doesn't chain to a trusted root, or can't be read.",
