@@ -1,0 +1,1 @@
+"""What operators see: logs (structlog), traces (OpenTelemetry) and metrics (Prometheus)."""
