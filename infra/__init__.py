@@ -1,0 +1,1 @@
+"""How the suite is run: the embedded servers, their provisioning, the supervisor, and what tests start."""
