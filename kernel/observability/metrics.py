@@ -23,36 +23,39 @@ HTTP_SECONDS: Final = Histogram(
     "yunku_http_seconds", "Time to answer an HTTP request", ["method", "route"], buckets=_LATENCY_BUCKETS
 )
 
-# -- event log; stream_type is the kind of stream (certificate, account, …)
-EVENTLOG_APPENDS: Final = Counter("yunku_eventlog_appends_total", "Events appended to the log", ["type"])
-EVENTLOG_CONFLICTS: Final = Counter(
-    "yunku_eventlog_conflicts_total", "Appends that met a later version of their stream", ["stream_type"]
+# -- event log, by the service that owns it
+APPENDS: Final = Counter("yunku_eventlog_appends_total", "Events appended to the log", ["service"])
+APPEND_CONFLICTS: Final = Counter(
+    "yunku_eventlog_conflicts_total", "Appends that met a later version of their stream", ["service"]
 )
-EVENTLOG_APPEND_SECONDS: Final = Histogram(
-    "yunku_eventlog_append_seconds", "Time of one append, commit included", buckets=_LATENCY_BUCKETS
+APPEND_SECONDS: Final = Histogram(
+    "yunku_eventlog_append_seconds", "Time of one append, commit included", ["service"], buckets=_LATENCY_BUCKETS
 )
-SEQUENCER_LAG: Final = Gauge("yunku_sequencer_lag_events", "Committed events that have no position yet")
-SEQUENCER_POSITION: Final = Gauge("yunku_sequencer_position", "Highest position of the log")
-SEQUENCER_LEADER: Final = Gauge("yunku_sequencer_leader", "1 while this process is the sequencer of its service")
-PUBLISHER_LAG: Final = Gauge("yunku_publisher_lag_events", "Positions that JetStream hasn't acknowledged yet")
-PUBLISHER_POSITION: Final = Gauge("yunku_publisher_position", "Highest position that JetStream acknowledged")
+SEQUENCED: Final = Gauge("yunku_eventlog_sequenced_position", "Highest position that the sequencer gave", ["service"])
+SEQUENCER_LAG: Final = Gauge("yunku_sequencer_lag_events", "Committed events that have no position yet", ["service"])
+PUBLISHED: Final = Gauge(
+    "yunku_eventlog_published_position", "Highest position that JetStream acknowledged", ["service"]
+)
+PUBLISHER_LAG: Final = Gauge("yunku_publisher_lag_events", "Positions that JetStream hasn't acknowledged", ["service"])
 
-# -- consumers, by producer (a service's name)
-CONSUMER_APPLIED: Final = Counter("yunku_consumer_applied_total", "Events applied", ["producer"])
+# -- consumers, by consumer and producer (services' names)
+CONSUMER_APPLIED: Final = Counter("yunku_consumer_applied_total", "Events applied", ["consumer", "producer"])
 CONSUMER_DUPLICATES: Final = Counter(
-    "yunku_consumer_duplicates_total", "Events delivered again after they were applied", ["producer"]
+    "yunku_consumer_duplicates_total", "Events delivered again after they were applied", ["consumer", "producer"]
 )
 CONSUMER_RETRIES: Final = Counter(
-    "yunku_consumer_retries_total", "Events whose effect failed and is tried again", ["producer"]
+    "yunku_consumer_retries_total", "Events whose effect failed and is tried again", ["consumer", "producer"]
 )
-CONSUMER_LAG: Final = Gauge("yunku_consumer_lag_events", "Events of the producer not applied yet", ["producer"])
+CONSUMER_LAG: Final = Gauge(
+    "yunku_consumer_lag_events", "Events of the producer not applied yet", ["consumer", "producer"]
+)
 CONSUMER_POSITION: Final = Gauge(
-    "yunku_consumer_position", "Highest position applied of the producer's log", ["producer"]
+    "yunku_consumer_position", "Highest position of the producer's log that was applied", ["consumer", "producer"]
 )
 CONSUMER_REFETCHED: Final = Counter(
-    "yunku_consumer_refetched_total", "Events that the stream lost and the producer's log gave", ["producer"]
+    "yunku_consumer_refetched_total", "Events that the stream lost and the producer gave", ["consumer", "producer"]
 )
-CONSUMER_PARKED: Final = Gauge("yunku_consumer_parked", "Dead letters waiting for an operator", ["producer"])
+PARKED: Final = Gauge("yunku_consumer_parked", "Dead letters that wait for an operator", ["consumer"])
 
 # -- projections, by name
 PROJECTION_POSITION: Final = Gauge(

@@ -1,7 +1,7 @@
 """Traces: OpenTelemetry spans over HTTP, gRPC and NATS, carried as W3C ``traceparent``.
 
-Without an endpoint (``OTEL_EXPORTER_OTLP_ENDPOINT`` or ``…_TRACES_ENDPOINT``) spans get ids and are passed on and stored
-with events, but nothing is exported and no thread runs.
+Without an endpoint (``OTEL_EXPORTER_OTLP_ENDPOINT`` or ``…_TRACES_ENDPOINT``) spans get ids and are passed on and
+stored with events, but nothing is exported and no thread runs.
 """
 
 import os
@@ -22,7 +22,7 @@ _provider: TracerProvider | None = None
 
 
 def configure(service: str, environ: Mapping[str, str] | None = None) -> None:
-    """Sets up tracing of this process, once; with an endpoint in the environment spans are exported by OTLP over HTTP."""
+    """Sets up tracing of this process, once; with an endpoint in the environment spans are exported (OTLP, HTTP)."""
     global _provider
     if _provider is not None:
         return
