@@ -1,0 +1,1 @@
+"""The append-only event log of one service: append, order, publish, project, verify. See docs/kernel.md."""
