@@ -3,16 +3,16 @@
     sample = samples.generate("business_license", seed=7, degradation="poor", format="jpeg")
     sample.bytes, sample.media_type, sample.truth["fields"]["uscc"]["box"]
 
-The same arguments give the same bytes (on one machine's fonts and libraries). Everything is invented, and every page says at
-its foot and in its seal that it's a sample. The truth is plain JSON:
+The same arguments give the same bytes (on one machine's fonts and libraries). Everything is invented, and every page
+says at its foot and in its seal that it's a sample. The truth is plain JSON:
 
-    {"type", "layout", "degradation", "format", "seed", "pages": [{"width", "height"}],   # pixels; points x 1 for digital PDF
+    {"type", "layout", "degradation", "format", "seed", "pages": [{"width", "height"}],   # pixels; points if digital
      "fields": {name: {"kind", "printed", "value", "page", "box", "lines", "in_seal"}},
      "absent": [fields of the type that this print does not carry]}
 
-``printed`` is the value as the document writes it, ``value`` its normal form (see `samples.facts`). ``box`` is the value's
-rectangle as fractions 0..1 of the page, origin top left, with a little white around; ``lines`` has one box a line.
-``in_seal`` marks a value that stands in the arc of a seal only and that no reader is expected to get from a straight line.
+``printed`` is the value as the document writes it, ``value`` its normal form (see `samples.facts`). ``box`` is the
+value's rectangle as fractions 0..1 of the page, origin top left, with a little white around; ``lines`` has one box a
+line. ``in_seal`` marks a value that stands in the arc of a seal only: no reader is expected to get it from a line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import io
 import random
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+from PIL import Image
 
 from samples import degrade as _degrade
 from samples import pdf as _pdf
@@ -35,7 +37,11 @@ __all__ = ["DEGRADATIONS", "FIELDS", "FORMATS", "LAYOUTS", "Sample", "Tampered",
 Format = Literal["png", "jpeg", "tiff", "scan_pdf", "digital_pdf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 MEDIA_TYPES: dict[Format, str] = {
-    "png": "image/png", "jpeg": "image/jpeg", "tiff": "image/tiff", "scan_pdf": "application/pdf", "digital_pdf": "application/pdf",
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "tiff": "image/tiff",
+    "scan_pdf": "application/pdf",
+    "digital_pdf": "application/pdf",
 }
 EXTENSIONS: dict[Format, str] = {"png": "png", "jpeg": "jpg", "tiff": "tif", "scan_pdf": "pdf", "digital_pdf": "pdf"}
 
@@ -63,29 +69,28 @@ def layouts(certificate_type: CertificateType) -> tuple[str, ...]:
 
 
 def generate(
-    type: CertificateType, *, seed: int, layout: str | None = None, degradation: Degradation = "clean",  # noqa: A002
-    format: Format = "png", overrides: dict[str, str] | None = None, style: Style | None = None,  # noqa: A002
+    type: CertificateType,
+    *,
+    seed: int,
+    layout: str | None = None,
+    degradation: Degradation = "clean",
+    format: Format = "png",
+    overrides: dict[str, str] | None = None,
+    style: Style | None = None,
 ) -> Sample:
     """Make one sample.
 
-    ``layout`` is one of `layouts(type)`, drawn from the seed if None. ``overrides`` replaces normal values (field → normal form, see
-    `samples.facts`) before they are printed. ``style`` fixes how dates and money are written. Raises ValueError for an unknown
-    type, layout, field, degradation or format, for a value that isn't of its kind, and for a digital PDF that isn't clean.
+    ``layout`` is one of `layouts(type)`, drawn from the seed if None. ``overrides`` replaces normal values (field →
+    normal form, see `samples.facts`) before they are printed. ``style`` fixes how dates and money are written. Raises
+    ValueError for an unknown type, layout, field, degradation or format, for a value that isn't of its kind, and for
+    a digital PDF that isn't clean.
     """
-    if type not in LAYOUTS or degradation not in DEGRADATIONS or format not in FORMATS:
-        raise ValueError(f"unknown type, degradation or format: {type}, {degradation}, {format}")
+    if degradation not in DEGRADATIONS or format not in FORMATS:
+        raise ValueError(f"unknown degradation or format: {degradation}, {format}")
     if format == "digital_pdf" and degradation != "clean":
         raise ValueError("a digital PDF has no scanner's faults: degradation must be clean")
     rng = random.Random(f"{type}/{seed}")  # noqa: S311 - sample data, not secrets
-    chosen = _layout(type, layout, rng)
-    values = make_facts(type, rng, first=chosen.printed_from, last=chosen.printed_until)
-    style = style or Style.choose(rng)
-    if overrides:
-        unknown = set(overrides) - set(FIELDS[type])
-        if unknown:
-            raise ValueError(f"not fields of {type}: {sorted(unknown)}")
-        values.update(overrides)
-    scene, values, printed = _draw(type, chosen, values, style, rng, degradation)
+    chosen, scene, values, printed = compose(type, rng, layout=layout, overrides=overrides, style=style, degradation=degradation)
     if format == "digital_pdf":
         content = _pdf.digital([scene], chosen.title)
         width, height = scene.width * _pdf.POINTS_PER_MM, scene.height * _pdf.POINTS_PER_MM
@@ -100,7 +105,10 @@ def generate(
         result = _degrade.degrade(paint(scene, dots), degradation, rng.getrandbits(32))
         image = result.image
         boxes = {
-            name: [_degrade.map_box(result.homography, (b[0] * dots, b[1] * dots, b[2] * dots, b[3] * dots), image.width, image.height) for b in found]
+            name: [
+                _degrade.map_box(result.homography, (b[0] * dots, b[1] * dots, b[2] * dots, b[3] * dots), image.width, image.height)
+                for b in found
+            ]
             for name, found in scene.value_boxes().items()
         }
         pages = [{"width": image.width, "height": image.height}]
@@ -113,16 +121,51 @@ def generate(
             content = _encode(image, format, quality, dpi)
     fields = {
         name: {
-            "kind": FIELDS[type][name], "printed": printed[name], "value": values[name], "page": 1,
-            "box": _around(boxes[name]), "lines": boxes[name], "in_seal": name in scene.drawn_values,
+            "kind": FIELDS[type][name],
+            "printed": printed[name],
+            "value": values[name],
+            "page": 1,
+            "box": _around(boxes[name]),
+            "lines": boxes[name],
+            "in_seal": name in scene.drawn_values,
         }
-        for name in FIELDS[type] if name in boxes
+        for name in FIELDS[type]
+        if name in boxes
     }
     truth = {
-        "type": type, "layout": chosen.name, "degradation": degradation, "format": format, "seed": seed, "pages": pages, "fields": fields,
+        "type": type,
+        "layout": chosen.name,
+        "degradation": degradation,
+        "format": format,
+        "seed": seed,
+        "pages": pages,
+        "fields": fields,
         "absent": [name for name in FIELDS[type] if name not in boxes],
     }
     return Sample(content, MEDIA_TYPES[format], truth)
+
+
+def compose(
+    certificate_type: CertificateType,
+    rng: random.Random,
+    *,
+    layout: str | None = None,
+    overrides: dict[str, str] | None = None,
+    style: Style | None = None,
+    degradation: Degradation = "clean",
+) -> tuple[Layout, Scene, dict[str, str], dict[str, str]]:
+    """The layout, the page before it is drawn, the values in normal and in printed form; errors as of `generate`."""
+    if certificate_type not in LAYOUTS:
+        raise ValueError(f"no such type: {certificate_type}")
+    chosen = _layout(certificate_type, layout, rng)
+    values = make_facts(certificate_type, rng, first=chosen.printed_from, last=chosen.printed_until)
+    drawn_style = Style.choose(rng)  # drawn even if given, so that a given style prints the same company
+    unknown = set(overrides or {}) - set(FIELDS[certificate_type])
+    if unknown:
+        raise ValueError(f"not fields of {certificate_type}: {sorted(unknown)}")
+    values.update(overrides or {})
+    scene, values, printed = _draw(certificate_type, chosen, values, style or drawn_style, rng, degradation)
+    return chosen, scene, values, printed
 
 
 def _layout(certificate_type: CertificateType, name: str | None, rng: random.Random) -> Layout:
@@ -136,7 +179,12 @@ def _layout(certificate_type: CertificateType, name: str | None, rng: random.Ran
 
 
 def _draw(
-    certificate_type: CertificateType, layout: Layout, values: dict[str, str], style: Style, rng: random.Random, degradation: Degradation,
+    certificate_type: CertificateType,
+    layout: Layout,
+    values: dict[str, str],
+    style: Style,
+    rng: random.Random,
+    degradation: Degradation,
 ) -> tuple[Scene, dict[str, str], dict[str, str]]:
     """The scene, and the values in normal and printed form as this layout prints them."""
     qualifications: tuple[str, ...] = ()
@@ -171,7 +219,7 @@ def _around(boxes: list[list[float]]) -> list[float]:
     return [min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)]
 
 
-def _encode(image: Any, format: Format, quality: int, dpi: int) -> bytes:  # noqa: A002
+def _encode(image: Image.Image, format: Format, quality: int, dpi: int) -> bytes:
     out = io.BytesIO()
     if format == "jpeg":
         image.save(out, "JPEG", quality=quality, dpi=(dpi, dpi))
@@ -182,9 +230,7 @@ def _encode(image: Any, format: Format, quality: int, dpi: int) -> bytes:  # noq
     return out.getvalue()
 
 
-def _through_jpeg(image: Any, quality: int) -> Any:
-    from PIL import Image
-
+def _through_jpeg(image: Image.Image, quality: int) -> Image.Image:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return Image.open(io.BytesIO(out.getvalue())).convert("RGB")

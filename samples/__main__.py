@@ -28,7 +28,9 @@ def main() -> None:
         (kind, degradation, form)
         for form, degradation, kind in product(samples.FORMATS, DEGRADATIONS, samples.LAYOUTS)
         if (form != "digital_pdf" or degradation == "clean")
-        and arguments.type in (None, kind) and arguments.degradation in (None, degradation) and arguments.format in (None, form)
+        and arguments.type in (None, kind)
+        and arguments.degradation in (None, degradation)
+        and arguments.format in (None, form)
     ]
     if not combinations:
         parser.error("a digital PDF is always clean")

@@ -6,11 +6,10 @@ Every change of geometry is one homography, and it is returned with the picture,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 Degradation = Literal["clean", "good", "poor", "photo"]
@@ -20,8 +19,12 @@ DEGRADATIONS: tuple[Degradation, ...] = ("clean", "good", "poor", "photo")
 DPI: dict[Degradation, int] = {"clean": 200, "good": 200, "poor": 150, "photo": 200}
 JPEG_QUALITY: dict[Degradation, int] = {"clean": 92, "good": 86, "poor": 42, "photo": 80}
 
-Matrix = NDArray[np.float64]
-Pixels = NDArray[np.float32]
+#: colours of the tables that phones photograph papers on: woods, grey laminate, white, a dark one
+_DESKS = ((150, 112, 74), (112, 78, 52), (138, 136, 132), (198, 194, 186), (58, 54, 52))
+
+#: arrays of numpy; OpenCV's stubs answer with types too wide to say more
+Matrix = np.ndarray[Any, Any]
+Pixels = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Degraded:
 def degrade(page: Image.Image, degradation: Degradation, seed: int) -> Degraded:
     """Apply a degradation; the same page and seed give the same pixels."""
     rng = np.random.default_rng(seed)
-    pixels = np.asarray(page, np.float32)
+    pixels: Pixels = np.asarray(page, np.float32)
     if degradation == "clean":
         return Degraded(page, np.eye(3))
     if degradation == "photo":
@@ -57,7 +60,7 @@ def degrade(page: Image.Image, degradation: Degradation, seed: int) -> Degraded:
 
 
 def map_box(homography: Matrix, box: tuple[float, float, float, float], width: int, height: int) -> list[float]:
-    """A box in pixels of the painted page as fractions of the degraded picture: the upright box around its four corners."""
+    """A box in pixels of the painted page as fractions of the degraded picture: upright, around its four corners."""
     left, top, right, bottom = box
     corners = np.array([[left, top, 1], [right, top, 1], [right, bottom, 1], [left, bottom, 1]]).T
     x, y, w = homography @ corners
@@ -85,7 +88,7 @@ def _turn(pixels: Pixels, degrees: float, rng: np.random.Generator) -> tuple[Pix
 
 def _rule_streaks(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Faint vertical lines of a dirty scanner glass, and one darker edge."""
-    height, width = pixels.shape[:2]
+    width = pixels.shape[1]
     for x in rng.integers(0, width, 3):
         pixels[:, x : x + 1] -= rng.uniform(8, 22)
     shade = np.linspace(rng.uniform(0, 26), 0, width, dtype=np.float32)
@@ -109,19 +112,19 @@ def _photo(pixels: Pixels, rng: np.random.Generator) -> Degraded:
     inner = source + np.array([width * margin, height * margin], np.float32)
     jitter = rng.uniform(-0.038, 0.038, (4, 2)) * np.array([width, height])
     homography = cv2.getPerspectiveTransform(source, (inner + jitter).astype(np.float32)).astype(np.float64)
-    desk = np.array(rng.uniform((96, 74, 52), (150, 128, 104)), np.float32)
+    desk = np.array(_DESKS[rng.integers(len(_DESKS))], np.float32) * rng.uniform(0.8, 1.1)
     grain = cv2.resize(rng.standard_normal((max(2, out_h // 3), 24), dtype=np.float32), (out_w, out_h), interpolation=cv2.INTER_LINEAR)
     scene = desk[None, None, :] + grain[:, :, None] * 7
     warped = cv2.warpPerspective(pixels, homography, (out_w, out_h), flags=cv2.INTER_CUBIC)
     mask = cv2.warpPerspective(np.ones((height, width), np.float32), homography, (out_w, out_h), flags=cv2.INTER_LINEAR)
     shadow = cv2.GaussianBlur(mask, (0, 0), 14)
-    scene *= (1 - 0.45 * shadow)[:, :, None]
+    scene = scene * (1 - 0.45 * shadow)[:, :, None]
     scene = scene * (1 - mask[:, :, None]) + warped * mask[:, :, None]
     # Uneven light: one lamp to a side, the hand's soft shadow at a corner.
     y, x = np.mgrid[0:out_h, 0:out_w].astype(np.float32)
     lamp = np.hypot(x / out_w - rng.uniform(0.1, 0.9), y / out_h - rng.uniform(0, 0.5))
     hand = np.exp(-(((x / out_w - rng.choice((0.08, 0.92))) / 0.3) ** 2 + ((y / out_h - rng.uniform(0.6, 1)) / 0.35) ** 2))
     light = 1.02 - 0.3 * lamp - 0.22 * hand.astype(np.float32)
-    scene *= light[:, :, None] * np.array(rng.uniform((0.97, 0.95, 0.88), (1.02, 1.0, 0.99)), np.float32)
+    scene = scene * (light[:, :, None] * np.array(rng.uniform((0.97, 0.95, 0.88), (1.02, 1.0, 0.99)), np.float32))
     scene = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.7, 1.05)) + _noise(scene.shape, rng, 5)
     return Degraded(_image(scene), homography)

@@ -1,8 +1,9 @@
-"""Invented, truthful data of a certificate: every code has its check digits, every date its order, every place its code.
+"""Invented, truthful data of a certificate: codes have their check digits, dates their order, places their codes.
 
-A fact is kept in its normal form and printed in the style of the document (`Style`), so that one date may stand on paper
-as 2019年05月20日, 2019-05-20 or 二〇一九年五月二十日. Normal forms: dates ``YYYY-MM-DD``; money as a decimal string in yuan
-(``50000000.00``); a period ``start/end`` with ``长期`` for an open end; a level 一级 where the print says 壹级; text as it is.
+A fact is kept in its normal form and printed in the style of the document (`Style`), so that one date may stand on
+paper as 2019年05月20日, 2019-05-20 or 二〇一九年五月二十日. Normal forms: dates ``YYYY-MM-DD``; money as a decimal
+string in yuan (``50000000.00``); a period ``start/end`` with ``长期`` for an open end; a level 一级 where the print
+says 壹级; text as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 import tomllib
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from importlib import resources
 from typing import Any, Literal
 
@@ -90,7 +91,10 @@ class Style:
             until = end if end == OPEN_END else print_date(date.fromisoformat(end), self.dates)
             return f"{print_date(date.fromisoformat(start), self.dates)}至{until}"
         if kind == "money":
-            return print_money(Decimal(value), self.money)
+            try:
+                return print_money(Decimal(value), self.money)
+            except InvalidOperation as problem:
+                raise ValueError(f"not an amount in yuan: {value}") from problem
         if kind == "level":
             return _FORMAL_LEVELS.get(value, value) if self.formal_levels else value
         return value
@@ -114,9 +118,7 @@ def print_date(day: date, style: DateStyle) -> str:
 def _small_number(number: int) -> str:
     """1 to 31 in Chinese numerals."""
     tens, ones = divmod(number, 10)
-    return ("" if tens == 0 else "十" if tens == 1 else "一二三"[tens - 1] + "十") + (
-        "一二三四五六七八九"[ones - 1] if ones else ""
-    )
+    return ("" if tens == 0 else "十" if tens == 1 else "一二三"[tens - 1] + "十") + ("一二三四五六七八九"[ones - 1] if ones else "")
 
 
 def print_money(yuan: Decimal, style: MoneyStyle) -> str:
@@ -229,7 +231,7 @@ def make_company(rng: random.Random) -> Company:
 def make_person(rng: random.Random) -> str:
     """A person's name of two or three characters."""
     w = words()
-    return rng.choice(w["surnames"]) + "".join(rng.choice(w["given"]) for _ in range(rng.choice((1, 2, 2, 2))))
+    return str(rng.choice(w["surnames"])) + "".join(rng.choice(w["given"]) for _ in range(rng.choice((1, 2, 2, 2))))
 
 
 def make_facts(certificate_type: CertificateType, rng: random.Random, *, first: date, last: date) -> dict[str, str]:
@@ -276,8 +278,13 @@ def _construction_qualification(company: Company, rng: random.Random, issued: da
     names = rng.sample(sorted(catalogue), rng.choice((1, 1, 2, 3, 4)))
     held = [(name, rng.choice(catalogue[name])) for name in names]
     # The approver follows the highest level: the ministry for 特级 and 一级, the province for 二级, the city below.
-    approver = 1 if held[0][1] in ("特级", "一级") else 2 if held[0][1] == "二级" else 3
-    authority = {1: "中华人民共和国住房和城乡建设部", 2: "辽宁省住房和城乡建设厅", 3: f"{company.city}住房和城乡建设局"}[approver]
+    levels = {level for _, level in held}
+    approver = 1 if levels & {"特级", "一级"} else 2 if "二级" in levels else 3
+    authority = {
+        1: "中华人民共和国住房和城乡建设部",
+        2: "辽宁省住房和城乡建设厅",
+        3: f"{company.city}住房和城乡建设局",
+    }[approver]
     until = issued.replace(year=issued.year + 5, day=min(issued.day, 28))
     return {
         "company_name": company.name,

@@ -1,10 +1,10 @@
 """The Chinese typefaces that sample documents are set in.
 
-Three families, so that layouts differ as real prints do: ``song`` (Noto Serif SC) and ``hei`` (Noto Sans SC), both under
-the SIL Open Font License from the wheel ``pylopdf-fonts-zh-cn``, which requirements.lock pins by hash; and ``kai`` (AR PL
-KaitiM GB, Arphic Public License) from the Debian package ``fonts-arphic-gkai00mp``, since no wheel carries a Kai face.
-``kai`` is optional: ``ensure()`` unpacks it into the virtual environment (nothing is installed on the machine), and where
-Debian's packages cannot be reached the song face stands in. All three cover GB 2312 wholly.
+Three families, so that layouts differ as real prints do: ``song`` (Noto Serif SC) and ``hei`` (Noto Sans SC), both
+under the SIL Open Font License from the wheel ``pylopdf-fonts-zh-cn``, which requirements.lock pins by hash; and
+``kai`` (AR PL KaitiM GB, Arphic Public License) from the Debian package ``fonts-arphic-gkai00mp``, since no wheel carries a
+Kai face. ``kai`` is optional: ``ensure()`` unpacks it into the virtual environment (nothing is installed on the machine),
+and where Debian's packages cannot be reached the song face stands in. All three cover GB 2312 wholly.
 
 ``python -m samples.fonts ensure`` fetches what is missing and says what is there.
 """

@@ -56,7 +56,16 @@ class Layout:
     printed_until: date = date(2026, 10, 30)
 
 
-def _ground(rng: random.Random, tint: Colour, pattern: Colour | None, dark: Colour, light: Colour, margin: float, band: float, motif: str) -> Callable[[int, int, float], Image.Image]:
+def _ground(
+    rng: random.Random,
+    tint: Colour,
+    pattern: Colour | None,
+    dark: Colour,
+    light: Colour,
+    margin: float,
+    band: float,
+    motif: str,
+) -> Callable[[int, int, float], Image.Image]:
     seed = rng.getrandbits(32)
 
     def paint(width: int, height: int, dots: float) -> Image.Image:
@@ -95,8 +104,20 @@ def _emblem(scene: Scene, x: float, y: float, diameter: float) -> None:
     scene.over.append(Picture(x - diameter / 2, y, image, image.width / diameter))
 
 
-def _row(scene: Scene, sheet: Sheet, field: str, label: str, x: float, y: float, at: float, width: float, size: float, families: tuple[Family, Family], leading: float = 1.4) -> float:
-    """A label at x and its value at ``at``; returns the baseline of the value's last line. An absent value prints nothing."""
+def _row(
+    scene: Scene,
+    sheet: Sheet,
+    field: str,
+    label: str,
+    x: float,
+    y: float,
+    at: float,
+    width: float,
+    size: float,
+    families: tuple[Family, Family],
+    leading: float = 1.4,
+) -> float:
+    """A label at x and its value at ``at``; returns the last line's baseline. An absent value prints nothing."""
     text = sheet.printed.get(field)
     if text is None:
         return y
@@ -145,7 +166,12 @@ def _licence_landscape(sheet: Sheet, *, copy: bool, electronic: bool = False) ->
     families: tuple[Family, Family] = ("song", rng.choice(("song", "hei", "kai")))
     left, left_at, right, right_at = 26, 53, 161, 190
     y = 92.0
-    for field, label in (("company_name", "名　　　　称"), ("company_type", "类　　　　型"), ("legal_rep_name", "法定代表人"), ("business_scope", "经 营 范 围")):
+    for field, label in (
+        ("company_name", "名　　　　称"),
+        ("company_type", "类　　　　型"),
+        ("legal_rep_name", "法定代表人"),
+        ("business_scope", "经 营 范 围"),
+    ):
         narrow = size * 0.94 if field == "business_scope" else size
         if field == "business_scope":
             _label(scene, left, y, label, size)
@@ -153,7 +179,12 @@ def _licence_landscape(sheet: Sheet, *, copy: bool, electronic: bool = False) ->
         else:
             y = _row(scene, sheet, field, label, left, y, left_at, 100, narrow, families, 1.25) + 11.5
     y = 92.0
-    for field, label in (("registered_capital", "注 册 资 本"), ("established_on", "成 立 日 期"), ("business_term", "营 业 期 限"), ("address", "住　　　所")):
+    for field, label in (
+        ("registered_capital", "注 册 资 本"),
+        ("established_on", "成 立 日 期"),
+        ("business_term", "营 业 期 限"),
+        ("address", "住　　　所"),
+    ):
         if field in printed:
             y = _row(scene, sheet, field, label, right, y, right_at, 82, size, families, 1.25) + 11.5
     scene.write(178, 157, "登 记 机 关", 5.2)
@@ -193,8 +224,14 @@ def _licence_portrait(sheet: Sheet) -> Scene:
     families: tuple[Family, Family] = ("song", rng.choice(("kai", "song", "kai")))
     y = 119.0
     for field, label in (
-        ("company_name", "名　　　　称"), ("company_type", "类　　　　型"), ("address", "住　　　　所"), ("legal_rep_name", "法定代表人"),
-        ("registered_capital", "注 册 资 本"), ("established_on", "成 立 日 期"), ("business_term", "营 业 期 限"), ("business_scope", "经 营 范 围"),
+        ("company_name", "名　　　　称"),
+        ("company_type", "类　　　　型"),
+        ("address", "住　　　　所"),
+        ("legal_rep_name", "法定代表人"),
+        ("registered_capital", "注 册 资 本"),
+        ("established_on", "成 立 日 期"),
+        ("business_term", "营 业 期 限"),
+        ("business_scope", "经 营 范 围"),
     ):
         last = _row(scene, sheet, field, label, 28, y, 60, 122, size, families, 1.3)
         y = last + 10.6
@@ -235,7 +272,12 @@ def _qualification_original(sheet: Sheet) -> Scene:
     size = rng.choice((4.6, 4.8, 5.0))
     families: tuple[Family, Family] = ("song", rng.choice(("kai", "song")))
     y = 84.0
-    for field, label in (("company_name", "企 业 名 称："), ("address", "详 细 地 址："), ("uscc", "统一社会信用代码："), ("legal_rep_name", "法定代表人：")):
+    for field, label in (
+        ("company_name", "企 业 名 称："),
+        ("address", "详 细 地 址："),
+        ("uscc", "统一社会信用代码："),
+        ("legal_rep_name", "法定代表人："),
+    ):
         at = 78 if field == "uscc" else 66
         y = _row(scene, sheet, field, label, 34, y, at, 190, size, families) + 10
     _row(scene, sheet, "registered_capital", "注 册 资 本：", 150, y - 10, 182, 85, size, families)
@@ -264,8 +306,14 @@ def _qualification_copy(sheet: Sheet) -> Scene:
     value_face: Family = rng.choice(("song", "kai", "hei"))
     left, middle, right, y = 24.0, 66.0, 186.0, 62.0
     rows = [
-        ("company_name", "企 业 名 称"), ("address", "详 细 地 址"), ("uscc", "统一社会信用代码"), ("legal_rep_name", "法 定 代 表 人"),
-        ("registered_capital", "注 册 资 本"), ("certificate_no", "证 书 编 号"), ("valid_until", "有 效 期 至"), ("category_and_level", "资质类别及等级"),
+        ("company_name", "企 业 名 称"),
+        ("address", "详 细 地 址"),
+        ("uscc", "统一社会信用代码"),
+        ("legal_rep_name", "法 定 代 表 人"),
+        ("registered_capital", "注 册 资 本"),
+        ("certificate_no", "证 书 编 号"),
+        ("valid_until", "有 效 期 至"),
+        ("category_and_level", "资质类别及等级"),
     ]
     top = y
     for field, label in rows:
@@ -331,8 +379,12 @@ def _qualification_table(sheet: Sheet) -> Scene:
     families: tuple[Family, Family] = ("song", rng.choice(("song", "hei", "kai")))
     y = 84.0
     for field, label in (
-        ("certificate_no", "证书编号："), ("company_name", "单位名称："), ("uscc", "统一社会信用代码："), ("legal_rep_name", "法定代表人："),
-        ("registered_capital", "注册资本："), ("address", "注册地址："),
+        ("certificate_no", "证书编号："),
+        ("company_name", "单位名称："),
+        ("uscc", "统一社会信用代码："),
+        ("legal_rep_name", "法定代表人："),
+        ("registered_capital", "注册资本："),
+        ("address", "注册地址："),
     ):
         y = _row(scene, sheet, field, label, 26, y, 65, 120, size, families, 1.3) + 9.2
     scene.write(26, y, "资质类别及等级：", size, colour=(60, 46, 30))
@@ -352,7 +404,14 @@ def _qualification_table(sheet: Sheet) -> Scene:
         marks = ("category_and_level", "qualification_name") if index == 0 else ()
         scene.write(columns[0] + 3, base, name, size, family=families[1], marks=tuple((0, len(name), mark) for mark in marks))
         run_marks = ("category_and_level", "level") if index == 0 else ()
-        scene.write(columns[1] + 6, base, level, size, family=families[1], marks=tuple((0, len(level), mark) for mark in run_marks))
+        scene.write(
+            columns[1] + 6,
+            base,
+            level,
+            size,
+            family=families[1],
+            marks=tuple((0, len(level), mark) for mark in run_marks),
+        )
         date_marks = ((0, len(printed["valid_until"]), "valid_until"),) if index == 0 else ()
         scene.write(columns[2] + 4, base, printed["valid_until"], size * 0.92, family=families[1], marks=date_marks)
         y += 10
@@ -378,10 +437,25 @@ _PLAIN_LICENCE = frozenset({"business_term", "copy_no"})
 
 LAYOUTS: dict[CertificateType, tuple[Layout, ...]] = {
     "business_license": (
-        Layout("landscape_copy", "横版副本（2019）", frozenset({"business_term"}), lambda sheet: _licence_landscape(sheet, copy=True)),
-        Layout("landscape_original", "横版正本（2019）", _PLAIN_LICENCE, lambda sheet: _licence_landscape(sheet, copy=False)),
+        Layout(
+            "landscape_copy",
+            "横版副本（2019）",
+            frozenset({"business_term"}),
+            lambda sheet: _licence_landscape(sheet, copy=True),
+        ),
+        Layout(
+            "landscape_original",
+            "横版正本（2019）",
+            _PLAIN_LICENCE,
+            lambda sheet: _licence_landscape(sheet, copy=False),
+        ),
         Layout("portrait_copy", "竖版副本（2015）", frozenset(), _licence_portrait, date(2015, 10, 8), date(2019, 2, 28)),
-        Layout("electronic", "电子营业执照", frozenset(), lambda sheet: _licence_landscape(sheet, copy=True, electronic=True)),
+        Layout(
+            "electronic",
+            "电子营业执照",
+            frozenset(),
+            lambda sheet: _licence_landscape(sheet, copy=True, electronic=True),
+        ),
     ),
     "construction_qualification": (
         Layout("electronic", "电子证照", frozenset(), _qualification_electronic),

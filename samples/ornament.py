@@ -73,11 +73,20 @@ def _motif(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, dark: Colour
     draw.line(points, fill=dark, width=hair)
     for turn in range(6):
         angle = turn * math.pi / 3
-        draw.line((x + r * 0.75 * math.cos(angle), y + r * 0.75 * math.sin(angle), x + r * 1.15 * math.cos(angle), y + r * 1.15 * math.sin(angle)), fill=dark, width=hair)
+        draw.line(
+            (
+                x + r * 0.75 * math.cos(angle),
+                y + r * 0.75 * math.sin(angle),
+                x + r * 1.15 * math.cos(angle),
+                y + r * 1.15 * math.sin(angle),
+            ),
+            fill=dark,
+            width=hair,
+        )
 
 
 def emblem(diameter: float, dots: float) -> Image.Image:
-    """A round red-and-gold emblem in the manner of the national one: gate, stars, ears of grain, gear. Diameter in mm."""
+    """A round red-and-gold emblem in the manner of the national one: gate, stars, grain, gear. Diameter in mm."""
     side = round(diameter * dots * _OVERSAMPLE)
     image = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     draw = ImageDraw.Draw(image)
@@ -123,7 +132,7 @@ def code_block(text: str, side: float) -> Picture:
 
 
 def seal(name: str, lower: str, radius: float, rng: random.Random, *, strength: float = 0.8, dots: float = 12.0) -> Image.Image:
-    """A round red seal: the name along the arc, a star, a lower line; unevenly inked and slightly turned. Radius in mm."""
+    """A round red seal: the name along the arc, a star, a lower line; unevenly inked, slightly turned. Radius in mm."""
     r = radius * dots
     side = round(2 * r) + 4
     image = Image.new("L", (side, side), 0)

@@ -67,15 +67,19 @@ def scan(images: list[Image.Image], dpi: int, quality: int, title: str) -> bytes
         jpeg = io.BytesIO()
         image.save(jpeg, "JPEG", quality=quality)
         picture = writer.stream(
-            f"/Type /XObject /Subtype /Image /Width {image.width} /Height {image.height} /ColorSpace /DeviceRGB /BitsPerComponent 8 /Filter /DCTDecode",
-            jpeg.getvalue(), compress=False,
+            f"/Type /XObject /Subtype /Image /Width {image.width} /Height {image.height} "
+            "/ColorSpace /DeviceRGB /BitsPerComponent 8 /Filter /DCTDecode",
+            jpeg.getvalue(),
+            compress=False,
         )
         width, height = image.width / dpi * 72, image.height / dpi * 72
         content = writer.stream("", f"q {width:.2f} 0 0 {height:.2f} 0 0 cm /Im0 Do Q".encode())
-        pages.append(writer.add(
-            f"<< /Type /Page /Parent {parent} 0 R /MediaBox [0 0 {width:.2f} {height:.2f}] "
-            f"/Resources << /XObject << /Im0 {picture} 0 R >> >> /Contents {content} 0 R >>".encode()
-        ))
+        pages.append(
+            writer.add(
+                f"<< /Type /Page /Parent {parent} 0 R /MediaBox [0 0 {width:.2f} {height:.2f}] "
+                f"/Resources << /XObject << /Im0 {picture} 0 R >> >> /Contents {content} 0 R >>".encode()
+            )
+        )
     return writer.finish(pages, parent, title)
 
 
@@ -97,7 +101,8 @@ def digital(scenes: list[Scene], title: str) -> bytes:
         for line in scene.lines:
             colour = " ".join(f"{part / 255:.3f}" for part in line.colour)
             ends = [v * POINTS_PER_MM for v in (line.x0, scene.height - line.y0, line.x1, scene.height - line.y1)]
-            content.append(f"{colour} RG {line.width * POINTS_PER_MM:.3f} w {ends[0]:.3f} {ends[1]:.3f} m {ends[2]:.3f} {ends[3]:.3f} l S")
+            path = f"{ends[0]:.3f} {ends[1]:.3f} m {ends[2]:.3f} {ends[3]:.3f} l"
+            content.append(f"{colour} RG {line.width * POINTS_PER_MM:.3f} w {path} S")
         for run in scene.texts:
             name, codes, _ = fonts[run.face]
             colour = " ".join(f"{part / 255:.3f}" for part in run.colour)
@@ -112,10 +117,14 @@ def digital(scenes: list[Scene], title: str) -> bytes:
         contents = writer.stream("", "\n".join(content).encode())
         font_list = " ".join(f"/{name} {number} 0 R" for name, _, number in fonts.values())
         objects = " ".join(f"/{name} {number} 0 R" for name, number in names.items())
-        pages.append(writer.add(
-            f"<< /Type /Page /Parent {parent} 0 R /MediaBox [0 0 {scene.width * POINTS_PER_MM:.3f} {scene.height * POINTS_PER_MM:.3f}] "
-            f"/Resources << /Font << {font_list} >> /XObject << {objects} >> >> /Contents {contents} 0 R >>".encode()
-        ))
+        pages.append(
+            writer.add(
+                f"<< /Type /Page /Parent {parent} 0 R "
+                f"/MediaBox [0 0 {scene.width * POINTS_PER_MM:.3f} {scene.height * POINTS_PER_MM:.3f}] "
+                f"/Resources << /Font << {font_list} >> /XObject << {objects} >> >> "
+                f"/Contents {contents} 0 R >>".encode()
+            )
+        )
     return writer.finish(pages, parent, title)
 
 
@@ -143,14 +152,21 @@ def _font(writer: _Writer, face: Face, chars: list[str]) -> tuple[dict[str, int]
     """Embed the glyphs of some characters; returns character → two-byte code, and the font's object number."""
     font = TTFont(face.path)
     units = font["head"].unitsPerEm
-    options = subset.Options(layout_features=[], name_IDs=[], notdef_outline=True, hinting=False, recalc_timestamp=False, drop_tables=["mort", "GSUB", "GPOS", "GDEF", "BASE", "VORG", "vhea", "vmtx", "DSIG", "gasp"])
+    options = subset.Options(
+        layout_features=[],
+        name_IDs=[],
+        notdef_outline=True,
+        hinting=False,
+        recalc_timestamp=False,
+        drop_tables=["mort", "GSUB", "GPOS", "GDEF", "BASE", "VORG", "vhea", "vmtx", "DSIG", "gasp"],
+    )
     cutter = subset.Subsetter(options)
     cutter.populate(unicodes=[ord(char) for char in chars])
     cutter.subset(font)
     glyphs = font.getBestCmap()
     cff = "CFF " in font
     order = {name: index for index, name in enumerate(font.getGlyphOrder())}
-    # In a CID-keyed CFF the code is the CID, which fontTools keeps in the glyph's name; in TrueType it's the glyph's index.
+    # In a CID-keyed CFF the code is the CID, which fontTools keeps in the glyph's name; in TrueType the glyph's index.
     codes = {char: int(glyphs[ord(char)][3:]) if cff else order[glyphs[ord(char)]] for char in chars}
     name = f"YKSMPL+{face.path.stem.replace(' ', '')}"
     if cff:
@@ -162,17 +178,21 @@ def _font(writer: _Writer, face: Face, chars: list[str]) -> tuple[dict[str, int]
     head, hhea = font["head"], font["hhea"]
     box = " ".join(str(round(v * 1000 / units)) for v in (head.xMin, head.yMin, head.xMax, head.yMax))
     descriptor = writer.add(
-        f"<< /Type /FontDescriptor /FontName /{name} /Flags 4 /FontBBox [{box}] /ItalicAngle 0 /Ascent {round(hhea.ascent * 1000 / units)} "
-        f"/Descent {round(hhea.descent * 1000 / units)} /CapHeight 700 /StemV 80 /FontFile{3 if cff else 2} {program} 0 R >>".encode()
+        f"<< /Type /FontDescriptor /FontName /{name} /Flags 4 /FontBBox [{box}] /ItalicAngle 0 "
+        f"/Ascent {round(hhea.ascent * 1000 / units)} "
+        f"/Descent {round(hhea.descent * 1000 / units)} /CapHeight 700 /StemV 80 "
+        f"/FontFile{3 if cff else 2} {program} 0 R >>".encode()
     )
     widths = " ".join(f"{code} [{font['hmtx'][glyphs[ord(char)]][0] * 1000 / units:.1f}]" for char, code in codes.items())
     descendant = writer.add(
-        f"<< /Type /Font /Subtype /CIDFontType{0 if cff else 2} /BaseFont /{name} /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> "
+        f"<< /Type /Font /Subtype /CIDFontType{0 if cff else 2} /BaseFont /{name} "
+        "/CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> "
         f"/FontDescriptor {descriptor} 0 R /DW 1000 /W [{widths}]{'' if cff else ' /CIDToGIDMap /Identity'} >>".encode()
     )
     unicode_map = writer.stream("", _to_unicode(codes))
     number = writer.add(
-        f"<< /Type /Font /Subtype /Type0 /BaseFont /{name} /Encoding /Identity-H /DescendantFonts [{descendant} 0 R] /ToUnicode {unicode_map} 0 R >>".encode()
+        f"<< /Type /Font /Subtype /Type0 /BaseFont /{name} /Encoding /Identity-H "
+        f"/DescendantFonts [{descendant} 0 R] /ToUnicode {unicode_map} 0 R >>".encode()
     )
     return codes, number
 
@@ -182,7 +202,9 @@ def _to_unicode(codes: dict[str, int]) -> bytes:
     blocks = [rows[start : start + 100] for start in range(0, len(rows), 100)]  # a block holds at most 100 rows
     body = "\n".join(f"{len(block)} beginbfchar\n" + "\n".join(block) + "\nendbfchar" for block in blocks)
     return (
-        "/CIDInit /ProcSet findresource begin\n12 dict begin\nbegincmap\n/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def\n"
-        "/CMapName /Adobe-Identity-UCS def\n/CMapType 2 def\n1 begincodespacerange\n<0000> <ffff>\nendcodespacerange\n"
+        "/CIDInit /ProcSet findresource begin\n12 dict begin\nbegincmap\n"
+        "/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def\n"
+        "/CMapName /Adobe-Identity-UCS def\n/CMapType 2 def\n"
+        "1 begincodespacerange\n<0000> <ffff>\nendcodespacerange\n"
         f"{body}\nendcmap\nCMapName currentdict /CMap defineresource pop\nend\nend\n"
     ).encode()

@@ -62,10 +62,14 @@ class Text:
                 inks.append((x + left * self.size, self.y + top * self.size, x + right * self.size, self.y + bottom * self.size))
             x += advance
         pad = PADDING * self.size
+        # Beside a neighbour on its line (the level after the qualification's name) the box ends where its ink ends.
+        left_pad = pad if first == 0 or self.text[first - 1].isspace() else 0.0
+        right_pad = pad if last == len(self.text) or self.text[last].isspace() else 0.0
         # A lone dash or 一 has almost no height of its own: a mark takes the line's height, as a person's would.
         top = min(min(ink[1] for ink in inks), self.y - 0.72 * self.size)
         bottom = max(max(ink[3] for ink in inks), self.y + 0.04 * self.size)
-        return min(i[0] for i in inks) - pad, top - pad, max(i[2] for i in inks) + pad, bottom + pad
+        lefts, rights = (ink[0] for ink in inks), (ink[2] for ink in inks)
+        return min(lefts) - left_pad, top - pad * 0.7, max(rights) + right_pad, bottom + pad * 0.7
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,18 @@ class Scene:
         return self.write(x - run.width / 2, y, text, size, **style)
 
     def value(
-        self, name: str, x: float, y: float, text: str, size: float, width: float,
-        *, leading: float = 1.4, fit: bool = False, parts: Iterable[tuple[int, int, str]] = (), **style: object,
+        self,
+        name: str,
+        x: float,
+        y: float,
+        text: str,
+        size: float,
+        width: float,
+        *,
+        leading: float = 1.4,
+        fit: bool = False,
+        parts: Iterable[tuple[int, int, str]] = (),
+        **style: object,
     ) -> float:
         """Write a field's value from (x, y), wrapped to a width; returns the baseline of its last line.
 
@@ -152,7 +166,7 @@ class Scene:
 
 
 def wrap(text: str, size: float, width: float, **style: object) -> list[str]:
-    """Break a text into lines of at most a width; a line never starts with closing punctuation, a number is kept whole."""
+    """Break a text into lines of at most a width; closing punctuation starts no line, a number is kept whole."""
     measure = Text(0, 0, text, size, **style)  # type: ignore[arg-type]
     lines: list[str] = []
     current, used = "", 0.0
@@ -175,14 +189,19 @@ def paint(scene: Scene, dots: float) -> Image.Image:
     for line in scene.lines:
         draw.line(
             (line.x0 * dots, line.y0 * dots, line.x1 * dots, line.y1 * dots),
-            fill=line.colour, width=max(1, round(line.width * dots)),
+            fill=line.colour,
+            width=max(1, round(line.width * dots)),
         )
     for run in scene.texts:
         font = run.face.at(run.size * dots)
         x = run.x
         for char, advance in zip(run.text, run.advances(), strict=True):
             draw.text(
-                (x * dots, run.y * dots), char, font=font, fill=run.colour, anchor="ls",
+                (x * dots, run.y * dots),
+                char,
+                font=font,
+                fill=run.colour,
+                anchor="ls",
                 stroke_width=run.size * dots * 0.018 if run.bold else 0,
             )
             x += advance

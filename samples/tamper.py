@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 #: Characters that are easily taken for one another; each group's members stand in for one another.
-LOOK_ALIKES = (
-    "己已巳", "未末", "土士", "大太犬", "日曰", "王玉", "千干", "人入", "天夭", "田由甲申", "辰晨", "亳毫", "佘余", "淼森", "赢嬴羸", "戊戌戍", "鑫蠢",
-    "沈沉", "阳阴", "洲州", "晴睛", "博搏", "侯候", "钧钓", "铭铬", "锐说", "旭旮", "昊吴", "晟晨", "宏宠", "盛盔", "泰秦", "恒桓", "隆窿", "瑞端", "诚城", "信倍",
-    "顺须", "昌冒", "茂戎", "通涌", "弘引", "博傅", "雅稚", "建健", "设没", "集焦", "团困", "限根", "责贵", "任仕", "公么", "司同", "杨扬", "柳抑", "栋拣", "梁粱",
-    "楠捕", "兴兵", "芳劳", "刘浏", "陈阵", "李季", "张帐", "徐除", "胡湖", "朱未", "何河", "郭廓", "宋末", "韩朝", "冯玛", "曹遭", "许讦", "傅博", "苏办", "卢户",
-    "贾贸", "丁于", "薛薜", "叶汁", "潘播", "杜社", "戴戳", "钟种", "汪注", "姜妾", "范苑", "方万", "石右", "熊能", "金全", "陆际", "郝赤", "孔扎", "白自", "康庚",
-    "毛手", "秦泰", "江红", "史吏", "顾颀", "孟盂", "龙尤", "段殷", "雷霍", "钱线", "尹伊", "易昜", "常赏", "武式", "贺货", "龚袭", "文丈",
-    "0OD", "1I7", "38", "56", "8B", "2Z", "5S", "69",
+_GROUPS = (
+    "己已巳 未末 土士 大太犬 日曰 王玉 千干 人入 天夭 田由甲申 辰晨 亳毫 佘余 淼森 赢嬴羸 "
+    "戊戌戍 鑫蠢 沈沉 阳阴 洲州 晴睛 博搏 侯候 钧钓 铭铬 锐说 旭旮 昊吴 晟晨 宏宠 盛盔 泰秦 "
+    "恒桓 隆窿 瑞端 诚城 信倍 顺须 昌冒 茂戎 通涌 弘引 博傅 雅稚 建健 设没 集焦 团困 限根 "
+    "责贵 任仕 公么 司同 杨扬 柳抑 栋拣 梁粱 楠捕 兴兵 芳劳 刘浏 陈阵 李季 张帐 徐除 胡湖 "
+    "朱未 何河 郭廓 宋末 韩朝 冯玛 曹遭 许讦 傅博 苏办 卢户 贾贸 丁于 薛薜 叶汁 潘播 杜社 "
+    "戴戳 钟种 汪注 姜妾 范苑 方万 石右 熊能 金全 陆际 郝赤 孔扎 白自 康庚 毛手 秦泰 江红 "
+    "史吏 顾颀 孟盂 龙尤 段殷 雷霍 钱线 尹伊 易昜 常赏 武式 贺货 龚袭 文丈 0OD 1I7 "
+    "38 56 8B 2Z 5S 69 "
 )
+LOOK_ALIKES = tuple(_GROUPS.split())
 _TWINS = {char: [other for group in LOOK_ALIKES if char in group for other in group if other != char] for char in "".join(LOOK_ALIKES)}
 
 TamperKind = Literal["look_alike", "digit", "date", "amount"]
@@ -39,8 +41,8 @@ class Tampered:
 def tamper(values: Mapping[str, str], seed: int, *, fields: tuple[str, ...] | None = None) -> Tampered:
     """Change one character of one field: a look-alike, a digit, a digit of a date or of an amount.
 
-    The kind is drawn first, so that look-alikes are as common as digits although few values hold one. ``fields`` limits the
-    choice. Raises ValueError if no value can be changed.
+    The kind is drawn first, so that look-alikes are as common as digits although few values hold one. ``fields``
+    limits the choice. Raises ValueError if no value can be changed.
     """
     rng = random.Random(seed)  # noqa: S311 - sample data, not secrets
     choices: dict[TamperKind, list[tuple[str, int, str]]] = {}
