@@ -109,9 +109,7 @@ _LANDLOCK_FS_BITS: Final = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 
 def landlock_version() -> int:
     """The kernel's Landlock ABI, 0 where there is none."""
-    version: int = _libc.syscall(
-        ctypes.c_long(_LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint(_LANDLOCK_VERSION_FLAG)
-    )
+    version: int = _libc.syscall(ctypes.c_long(_LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint(_LANDLOCK_VERSION_FLAG))
     return max(version, 0)
 
 
@@ -129,9 +127,7 @@ def landlock_deny_all() -> None:
     if version >= 6:
         attribute += struct.pack("<Q", 0b11)  # abstract unix sockets and signals
     ruleset = _check(
-        _libc.syscall(
-            ctypes.c_long(_LANDLOCK_CREATE_RULESET), attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint(0)
-        ),
+        _libc.syscall(ctypes.c_long(_LANDLOCK_CREATE_RULESET), attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint(0)),
         "landlock_create_ruleset",
     )
     try:

@@ -183,9 +183,7 @@ class Sandbox:
             if missing and self._require_all:
                 await server.stop()
                 raise SandboxUnavailable(f"layers missing on this host: {', '.join(missing)}")
-            (_log.warning if missing else _log.info)(
-                "sandbox_started", pid=server.pid, layers=self._layers, missing=missing
-            )
+            (_log.warning if missing else _log.info)("sandbox_started", pid=server.pid, layers=self._layers, missing=missing)
             self._server = server
             return server
 
@@ -209,9 +207,7 @@ class _Server:
         """Its process id, 0 before the start."""
         return 0 if self._process is None else self._process.pid
 
-    async def start(
-        self, operations: Mapping[str, str], preload: Sequence[str], without: Sequence[str]
-    ) -> dict[str, Any]:
+    async def start(self, operations: Mapping[str, str], preload: Sequence[str], without: Sequence[str]) -> dict[str, Any]:
         """Spawn (never fork: this process has threads) and wait for its first word: the layers."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         null = os.open(os.devnull, os.O_RDWR)
@@ -256,9 +252,7 @@ class _Server:
             process.kill()
             await asyncio.to_thread(process.wait)
 
-    async def run(
-        self, order: dict[str, Any], input_fd: int, max_bytes: int
-    ) -> tuple[bytearray | None, dict[str, Any]]:
+    async def run(self, order: dict[str, Any], input_fd: int, max_bytes: int) -> tuple[bytearray | None, dict[str, Any]]:
         """Send one job, gather its output (None if it was too much) and how it ended."""
         if self._control is None or self.dead:
             raise SandboxUnavailable("the fork server is gone")
@@ -389,9 +383,7 @@ async def _read_to_end(descriptor: int, max_bytes: int) -> bytearray:
     return gathered
 
 
-async def _judge(
-    output: bytearray | None, ending: Mapping[str, Any], memory_bytes: int
-) -> tuple[dict[str, Any], list[bytes]]:
+async def _judge(output: bytearray | None, ending: Mapping[str, Any], memory_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
     """What a job's output and end amount to. Only a whole frame *and* an orderly end count as an answer."""
     if "unstarted" in ending:
         raise SandboxUnavailable(f"no process for the job: errno {ending['unstarted']}")

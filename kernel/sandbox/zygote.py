@@ -84,9 +84,7 @@ def _load(operations: Mapping[str, str], preload: Sequence[str]) -> dict[str, Op
     parsers that import or initialise lazily."""
     for name in _CODECS:
         codecs.lookup(name)
-    modules = {
-        name: importlib.import_module(name) for name in [*preload, *(o.partition(":")[0] for o in operations.values())]
-    }
+    modules = {name: importlib.import_module(name) for name in [*preload, *(o.partition(":")[0] for o in operations.values())]}
     for module in modules.values():
         warm_up = getattr(module, "warm_up", None)
         if warm_up is not None:
@@ -120,9 +118,7 @@ def _raise_walls(without: frozenset[str]) -> dict[str, bool]:
 
     layers = dict.fromkeys(lockdown.LAYERS, False)
     layers["network"] = attempt("network", lockdown.leave_network)
-    layers["unprivileged"] = (
-        attempt("unprivileged", lockdown.become_nobody, lockdown.drop_capabilities) and os.getresuid()[0] != 0
-    )
+    layers["unprivileged"] = attempt("unprivileged", lockdown.become_nobody, lockdown.drop_capabilities) and os.getresuid()[0] != 0
     lockdown.not_dumpable()
     layers["no_new_privileges"] = attempt("no_new_privileges", lockdown.no_new_privileges)
     if attempt("landlock", lockdown.landlock_deny_all):
@@ -248,9 +244,7 @@ class Zygote:
         os.closerange(_OUTPUT_FD + 1, os.sysconf("SC_OPEN_MAX"))
         operation = self._operations[message["operation"]]
         if self._layers["limits"]:
-            lockdown.limit_resources(
-                address_space=self._base_address_space + message["memory_bytes"], cpu_seconds=message["cpu_seconds"]
-            )
+            lockdown.limit_resources(address_space=self._base_address_space + message["memory_bytes"], cpu_seconds=message["cpu_seconds"])
         if self._layers["seccomp"]:
             lockdown.install_seccomp(os.getpid())
         os._exit(_work(operation))
