@@ -347,6 +347,6 @@ def test_any_text_is_a_value_or_a_coded_problem(kind: str, text: str) -> None:
             canonical = take(kind, text)
         except BadValue as problem:
             code = problem.code
-            assert code.count(".") == 1, code  # noqa: PT017 (a problem is one of the two allowed answers)
+            assert code.count(".") == 1, code
         else:
             assert values.equal(kind, values.parse(kind, canonical), canonical)

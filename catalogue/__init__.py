@@ -1,0 +1,36 @@
+"""The catalogue of certificate types as data: one YAML file a module, validated on load.
+
+``load()`` gives the whole; a further type or field is a change of the files alone. docs: catalogue/README.md.
+"""
+
+from __future__ import annotations
+
+from catalogue.loading import CatalogueError, load, load_from
+from catalogue.model import (
+    Catalogue,
+    CertificateType,
+    DocumentSpec,
+    Field,
+    Module,
+    Owner,
+    PrintedBy,
+    Role,
+    Rule,
+    Severity,
+)
+
+__all__ = [
+    "Catalogue",
+    "CatalogueError",
+    "CertificateType",
+    "DocumentSpec",
+    "Field",
+    "Module",
+    "Owner",
+    "PrintedBy",
+    "Role",
+    "Rule",
+    "Severity",
+    "load",
+    "load_from",
+]

@@ -1,0 +1,309 @@
+"""Reads and validates the catalogue's files: one YAML file a module, every mistake with its file, line and reason."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from catalogue.model import (
+    Catalogue,
+    CertificateType,
+    DocumentSpec,
+    Field,
+    Module,
+    Owner,
+    PrintedBy,
+    Role,
+    Rule,
+    Severity,
+)
+from kernel import values
+from kernel.values import BadValue
+
+HERE = Path(__file__).parent
+_NAME = re.compile(r"[a-z][a-z0-9_]{1,59}")
+_HOLDERS = ("company_name", "uscc", "person_id")
+_MODES = ("SMART", "MANUAL")
+_DATES = ("date", "date_or_long", "period")
+# Number of fields that each plausibility rule takes: least and most.
+_RULES = {"not_after": (2, 2), "contains": (2, 2), "composed": (2, 4), "years_between": (2, 2)}
+_UNITS = ("", "元", "万元", "亿元")
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class CatalogueError(Exception):
+    """A file of the catalogue is wrong: which, on which line, and why."""
+
+    def __init__(self, file: str, line: int, reason: str) -> None:
+        super().__init__(f"{file}:{line}: {reason}")
+        self.file = file
+        self.line = line
+        self.reason = reason
+
+
+class _Map:
+    """A YAML mapping that is emptied key by key, so that an unknown or doubled key is noticed where it stands."""
+
+    def __init__(self, node: yaml.Node, file: str) -> None:
+        self.node, self.file = node, file
+        if not isinstance(node, yaml.MappingNode):
+            raise self.error("a mapping was expected")
+        self.rest: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if key.value in self.rest:
+                raise self.error(f"{key.value} stands twice", key)
+            self.rest[str(key.value)] = value
+
+    def error(self, reason: str, node: yaml.Node | None = None) -> CatalogueError:
+        return CatalogueError(self.file, (node or self.node).start_mark.line + 1, reason)
+
+    def take(self, key: str, required: bool) -> yaml.Node | None:
+        node = self.rest.pop(key, None)
+        if node is None and required:
+            raise self.error(f"{key} is missing")
+        return node
+
+    def text(self, key: str, default: str | None = None, pattern: re.Pattern[str] | None = None) -> str:
+        node = self.take(key, default is None)
+        if node is None:
+            return default or ""
+        if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+            raise self.error(f"{key} must be a text", node)
+        if pattern and not pattern.fullmatch(node.value):
+            raise self.error(f"{key}: {node.value} must match {pattern.pattern}", node)
+        return str(node.value)
+
+    def one_of(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
+        node = self.rest.get(key)
+        text = self.text(key, default)
+        if node is not None and text not in tuple(allowed):
+            raise self.error(f"{key}: {text} is none of {', '.join(filter(None, allowed))}", node)
+        return text
+
+    def member(self, key: str, kind: type[E], default: E | None = None) -> E:
+        return kind(self.one_of(key, [one.value for one in kind], default))
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        return self.one_of(key, ("true", "false"), None if default is None else str(default).lower()) == "true"
+
+    def number(self, key: str) -> int:
+        return int(self.text(key, pattern=re.compile("[0-9]{1,6}")))
+
+    def items(self, key: str) -> list[yaml.Node]:
+        node = self.take(key, required=False)
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            raise self.error(f"{key} must be a list", node)
+        return list(node.value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        found = []
+        for node in self.items(key):
+            if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+                raise self.error(f"{key} must be a list of texts", node)
+            found.append(str(node.value))
+        if len(set(found)) != len(found):
+            raise self.error(f"{key} names something twice")
+        return tuple(found)
+
+    def finish(self) -> None:
+        for key, node in self.rest.items():
+            raise self.error(f"{key} is no key here", node)
+
+
+@cache
+def load() -> Catalogue:
+    """The catalogue of this installation, read once. Raises CatalogueError."""
+    return load_from(HERE)
+
+
+def load_from(folder: Path) -> Catalogue:
+    """The catalogue of the ``*.yaml`` files in ``folder``, in the order of their names. Raises CatalogueError."""
+    modules: list[Module] = []
+    digest = hashlib.sha256()
+    seen: dict[str, str] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        content = path.read_bytes()
+        digest.update(hashlib.sha256(content).digest())
+        module = _module(content, path.name)
+        for code in (module.code, *(one.code for one in module.types)):
+            if code in seen:
+                raise CatalogueError(path.name, 1, f"{code} stands in {seen[code]} already")
+            seen[code] = path.name
+        modules.append(module)
+    if not modules:
+        raise CatalogueError(str(folder), 0, "no file of the catalogue is here")
+    return Catalogue(version=digest.hexdigest()[:16], modules=tuple(modules))
+
+
+def _module(content: bytes, file: str) -> Module:
+    try:
+        node = yaml.compose(content.decode("utf-8"), Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        raise CatalogueError(file, mark.line + 1 if mark else 1, f"no YAML: {problem}") from None
+    if node is None:
+        raise CatalogueError(file, 1, "the file is empty")
+    top = _Map(node, file)
+    code = top.text("module", pattern=_NAME)
+    number, label = top.number("number"), top.text("label")
+    types = _unique(top, "types", lambda one: _type(one, code), lambda made: made.code)
+    top.finish()
+    return Module(code=code, number=number, label=label, types=types)
+
+
+T = TypeVar("T")
+
+
+def _unique(holder: _Map, key: str, make: Callable[[_Map], T], name: Callable[[T], str]) -> tuple[T, ...]:
+    made: list[T] = []
+    for node in holder.items(key):
+        one = make(_Map(node, holder.file))
+        if name(one) in [name(other) for other in made]:
+            raise holder.error(f"{name(one)} stands twice", node)
+        made.append(one)
+    return tuple(made)
+
+
+def _type(one: _Map, module: str) -> CertificateType:
+    nodes = {key: one.rest.get(key) for key in ("valid_from", "valid_until", "modes")}
+    rule_nodes = one.rest.get("plausibility")
+    made = CertificateType(
+        code=one.text("code", pattern=_NAME),
+        label=one.text("label"),
+        module=module,
+        owner=one.member("owner", Owner),
+        modes=one.texts("modes"),
+        verification=one.flag("verification"),
+        code_letter=one.text("code_letter", pattern=re.compile("[A-Z]")),
+        fields=_unique(one, "fields", _field, lambda field: field.name),
+        plausibility=tuple(_rule(_Map(node, one.file)) for node in one.items("plausibility")),
+        documents=_unique(one, "documents", _document, lambda document: document.name),
+        valid_from=one.text("valid_from", ""),
+        valid_until=one.text("valid_until", ""),
+    )
+    one.finish()
+    if not made.modes or any(mode not in _MODES for mode in made.modes):
+        raise one.error(f"modes must be some of {', '.join(_MODES)}", nodes["modes"])
+    for key in ("valid_from", "valid_until"):
+        name = getattr(made, key)
+        if name and (not made.has_field(name) or made.field(name).type not in _DATES):
+            raise one.error(f"{key}: {name} is no date or period of {made.code}", nodes[key])
+    for index, rule in enumerate(made.plausibility):
+        node = rule_nodes.value[index] if rule_nodes is not None else None
+        for name in rule.fields:
+            if not made.has_field(name):
+                raise one.error(f"rule {rule.rule}: {made.code} has no field {name}", node)
+        if rule.rule in ("not_after", "years_between") and any(made.field(f).type not in _DATES for f in rule.fields):
+            raise one.error(f"rule {rule.rule} compares dates", node)
+    for field in made.fields:
+        for name in field.composed_of:
+            if not made.has_field(name) or name == field.name:
+                raise one.error(f"{field.name}: composed_of names {name}, which is no other field of {made.code}")
+    if made.verification and not any(field.compared and field.role is Role.KEY for field in made.fields):
+        raise one.error(f"{made.code} is verified but has no KEY field")
+    return made
+
+
+def _field(one: _Map) -> Field:
+    node = one.rest.get("choices")
+    made = Field(
+        name=one.text("name", pattern=_NAME),
+        label=one.text("label"),
+        role=one.member("role", Role),
+        type=one.one_of("type", values.KINDS),
+        required=one.flag("required", default=True),
+        may_be_absent=one.flag("may_be_absent", default=False),
+        labels=one.texts("labels"),
+        choices=_choices(one),
+        open=one.flag("open", default=False),
+        unit=one.one_of("unit", _UNITS, ""),
+        holder=one.one_of("holder", _HOLDERS, ""),
+        format=one.text("format", ""),
+        printed_by=one.member("printed_by", PrintedBy, PrintedBy.DOCUMENT),
+        composed_of=one.texts("composed_of"),
+    )
+    one.finish()
+    _field_makes_sense(one, made, node)
+    return made
+
+
+def _field_makes_sense(one: _Map, made: Field, choices: yaml.Node | None) -> None:
+    if made.required and made.may_be_absent:
+        raise one.error(f"{made.name} can't be required and absent from some prints")
+    if made.role is not Role.PLAIN and not made.takes_mark:
+        raise one.error(f"{made.name} is compared for the light and must be printed")
+    if made.takes_mark and not made.labels:
+        raise one.error(f"{made.name} is printed: labels must say how")
+    if made.holder and made.role is not Role.KEY:
+        raise one.error(f"{made.name} ties the certificate to its holder and must be KEY")
+    if made.choices and made.type not in ("enum", "level"):
+        raise one.error(f"{made.name}: {made.type} has no choices")
+    if made.type == "enum" and not made.choices and not made.open:
+        raise one.error(f"{made.name}: an enumeration needs choices or must be open")
+    try:
+        re.compile(made.format)
+    except re.error as problem:
+        raise one.error(f"{made.name}: format is no regular expression: {problem}") from None
+    for value in made.choices:
+        try:
+            same = made.parse(value) == value
+        except BadValue:
+            same = False
+        if not same:
+            raise one.error(f"{made.name}: {value} is no canonical {made.type}", choices)
+
+
+def _choices(one: _Map) -> dict[str, tuple[str, ...]]:
+    """A list of values; one that has other spellings is a mapping of the value to them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in one.items("choices"):
+        if isinstance(node, yaml.ScalarNode) and node.value.strip():
+            value, aliases = str(node.value), tuple[str, ...]()
+        else:
+            inner = _Map(node, one.file)
+            if len(inner.rest) != 1:
+                raise one.error("a choice is a text, or one text with its other spellings", node)
+            value = next(iter(inner.rest))
+            aliases = inner.texts(value)
+        if value in found:
+            raise one.error(f"choice {value} stands twice", node)
+        found[value] = aliases
+    return found
+
+
+def _rule(one: _Map) -> Rule:
+    years = one.rest.get("years")
+    made = Rule(
+        rule=one.one_of("rule", _RULES),
+        fields=one.texts("fields"),
+        severity=one.member("severity", Severity, Severity.LIGHT),
+        years=tuple(int(y) for y in one.texts("years") if y.isascii() and y.isdigit()),
+    )
+    one.finish()
+    least, most = _RULES[made.rule]
+    if not least <= len(made.fields) <= most:
+        raise one.error(f"rule {made.rule} takes {least} to {most} fields")
+    if (made.rule == "years_between") != bool(made.years):
+        raise one.error("years (whole numbers) belong to years_between and must stand there", years)
+    return made
+
+
+def _document(one: _Map) -> DocumentSpec:
+    made = DocumentSpec(
+        name=one.text("name", pattern=_NAME),
+        label=one.text("label"),
+        required=one.flag("required", default=True),
+        sides=one.texts("sides"),
+    )
+    one.finish()
+    return made

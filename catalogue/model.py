@@ -1,0 +1,282 @@
+"""What the catalogue says: modules, certificate types and their fields. Plain data, no reading of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from kernel import values
+from kernel.values import BadValue, Finding, Spec
+
+
+class Role(StrEnum):
+    """What a field weighs for the light (domain.md, "The light")."""
+
+    KEY = "KEY"
+    """关键实质性信息: if it is not a match, RED."""
+    DIGITAL = "DIGITAL"
+    """数字化智能信息: if it is not a match, YELLOW."""
+    PLAIN = "PLAIN"
+    """Recorded, not compared."""
+
+
+class Owner(StrEnum):
+    """Whose certificate it is."""
+
+    SUBJECT = "subject"
+    PERSON = "person"
+    PERFORMANCE = "performance"
+
+
+class PrintedBy(StrEnum):
+    """Where the document shows the field."""
+
+    DOCUMENT = "document"
+    SEAL = "seal"
+    """In the print or only in the round seal."""
+    USER = "user"
+    """Nowhere: the user states it, and it takes no mark."""
+
+
+class Severity(StrEnum):
+    """What a plausibility rule that fails does."""
+
+    LIGHT = "light"
+    """No GREEN: the light is YELLOW at most."""
+    NOTE = "note"
+    """Shown, no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a certificate type."""
+
+    name: str
+    label: str
+    role: Role
+    type: str
+    """Name of its kind in kernel.values.KINDS."""
+    required: bool = True
+    may_be_absent: bool = False
+    """Some prints don't carry it: the user may declare it absent."""
+    labels: tuple[str, ...] = ()
+    """Captions as printed, for recognition; the first is the usual one."""
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of an enumeration or level, each with its other spellings."""
+    open: bool = False
+    """Values beside the choices are allowed."""
+    unit: str = ""
+    """Unit that the print gives in its heading."""
+    holder: str = ""
+    """``company_name``, ``uscc`` or ``person_id``: it must be the holder's."""
+    format: str = ""
+    """Regular expression of the usual form; another form is implausible, not refused."""
+    printed_by: PrintedBy = PrintedBy.DOCUMENT
+    composed_of: tuple[str, ...] = ()
+    """Fields whose values, written one after the other, may make up this one's (资质名称 + 等级)."""
+
+    @property
+    def takes_mark(self) -> bool:
+        """Whether the document can show it."""
+        return self.printed_by is not PrintedBy.USER
+
+    @property
+    def compared(self) -> bool:
+        """Whether the light depends on it."""
+        return self.role is not Role.PLAIN and self.takes_mark
+
+    @property
+    def spec(self) -> Spec:
+        """What the field adds to its kind of value."""
+        return Spec(choices=dict(self.choices), open=self.open, unit=self.unit, labels=self.labels)
+
+    def parse(self, text: str) -> str:
+        """The canonical value that was stated; raises BadValue."""
+        return values.parse(self.type, text, self.spec)
+
+    def read(self, text: str) -> str:
+        """The canonical value of a print's text; raises BadValue."""
+        return values.read(self.type, text, self.spec)
+
+    def spellings(self, value: str) -> tuple[str, ...]:
+        """How a print may write the canonical value."""
+        return values.spellings(self.type, value, self.spec)
+
+    def display(self, value: str) -> str:
+        """The canonical value as people read it."""
+        return values.display(self.type, value, self.spec)
+
+    def checks(self, value: str) -> tuple[Finding, ...]:
+        """What is implausible about the canonical value taken alone."""
+        findings = values.checks(self.type, value)
+        if self.format and not re.fullmatch(self.format, value):
+            findings += (Finding("format.unusual"),)
+        return findings
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A plausibility rule over several fields of one certificate; it says nothing unless all of them are stated."""
+
+    rule: str
+    """``not_after`` (first date ≤ second), ``contains`` (the first's text holds the second's), ``composed`` (the
+    first's text is the others' one after the other, or has them as one of its listed items), ``years_between``."""
+    fields: tuple[str, ...]
+    severity: Severity = Severity.LIGHT
+    years: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSpec:
+    """A file that a certificate of the type is uploaded with."""
+
+    name: str
+    label: str
+    required: bool = True
+    sides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateType:
+    """One kind of certificate, licence or material."""
+
+    code: str
+    label: str
+    module: str
+    owner: Owner
+    modes: tuple[str, ...]
+    """SMART, MANUAL; the first is what the page opens with."""
+    verification: bool
+    """False: light NONE for ever, no marks."""
+    code_letter: str
+    """First letter of the unique codes of submitted certificates of this type."""
+    fields: tuple[Field, ...]
+    plausibility: tuple[Rule, ...] = ()
+    documents: tuple[DocumentSpec, ...] = ()
+    valid_from: str = ""
+    """Field (a date or a period) from which it is valid."""
+    valid_until: str = ""
+    """Field (a date or a period) until which it is valid; empty: it has no end."""
+
+    def field(self, name: str) -> Field:
+        """The field of that name; raises KeyError."""
+        for one in self.fields:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
+    def has_field(self, name: str) -> bool:
+        """Whether the type has a field of that name."""
+        return any(one.name == name for one in self.fields)
+
+    def validity(self, stated: Mapping[str, str]) -> tuple[str, str]:
+        """(valid from, valid until) as ISO dates by the canonical values stated; empty where unknown or without end."""
+        start, _, _ = stated.get(self.valid_from, "").partition("/")
+        end = stated.get(self.valid_until, "").rpartition("/")[2]
+        return "" if start == "长期" else start, "" if end == "长期" else end
+
+    def parse(self, stated: Mapping[str, str]) -> tuple[dict[str, str], dict[str, BadValue]]:
+        """The canonical values and, by field, what is wrong with the others.
+
+        An empty value clears a field and is left out. Raises nothing; an unknown field's problem is ``field.unknown``.
+        """
+        canonical: dict[str, str] = {}
+        problems: dict[str, BadValue] = {}
+        for name, text in stated.items():
+            if not self.has_field(name):
+                problems[name] = BadValue("field.unknown")
+            elif text.strip():
+                try:
+                    canonical[name] = self.field(name).parse(text)
+                except BadValue as problem:
+                    problems[name] = problem
+        return canonical, problems
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One of the nine parts of the register."""
+
+    code: str
+    number: int
+    label: str
+    types: tuple[CertificateType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All that can be entered. ``version`` is a hash of the files' content."""
+
+    version: str
+    modules: tuple[Module, ...]
+
+    @property
+    def types(self) -> tuple[CertificateType, ...]:
+        """Every certificate type, in the order of the modules."""
+        return tuple(one for module in self.modules for one in module.types)
+
+    def type(self, code: str) -> CertificateType:
+        """The certificate type of that code; raises KeyError."""
+        for one in self.types:
+            if one.code == code:
+                return one
+        raise KeyError(code)
+
+    def has_type(self, code: str) -> bool:
+        """Whether there is a certificate type of that code."""
+        return any(one.code == code for one in self.types)
+
+    def module(self, code: str) -> Module:
+        """The module of that code; raises KeyError."""
+        for one in self.modules:
+            if one.code == code:
+                return one
+        raise KeyError(code)
+
+    def to_public(self) -> dict[str, Any]:
+        """The catalogue as ``GET /api/v1/catalogue`` gives it."""
+        return {"version": self.version, "modules": [_public_module(module) for module in self.modules]}
+
+
+def _public_module(module: Module) -> dict[str, Any]:
+    return {
+        "code": module.code,
+        "number": module.number,
+        "label": module.label,
+        "types": [_public_type(one) for one in module.types],
+    }
+
+
+def _public_type(one: CertificateType) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "label": one.label,
+        "module": one.module,
+        "owner": one.owner.value,
+        "modes": list(one.modes),
+        "verification": one.verification,
+        "documents": [
+            {"name": d.name, "label": d.label, "required": d.required, "sides": list(d.sides)} for d in one.documents
+        ],
+        "valid_from": one.valid_from or None,
+        "valid_until": one.valid_until or None,
+        "fields": [_public_field(f) for f in one.fields],
+    }
+
+
+def _public_field(one: Field) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "label": one.label,
+        "type": one.type,
+        "role": one.role.value,
+        "required": one.required,
+        "may_be_absent": one.may_be_absent,
+        "takes_mark": one.takes_mark,
+        "choices": list(one.choices),
+        "open": one.open,
+        "holder": one.holder or None,
+    }
