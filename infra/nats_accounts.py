@@ -1,8 +1,8 @@
 """NATS accounts by decentralised JWTs: keys, account and user claims, and `.creds` files.
 
-The server trusts one operator. Every account is a JWT signed by that operator, every user a JWT signed by its account, and
-a client proves that it holds the user's key by signing the server's nonce. Accounts cannot see each other's subjects at all;
-within an account a user sees what its permissions name. Accounts can be added while the server runs
+The server trusts one operator. Every account is a JWT signed by that operator, every user a JWT signed by its account,
+and a client proves that it holds the user's key by signing the server's nonce. Accounts cannot see each other's
+subjects at all; within an account a user sees what its permissions name. Accounts can be added while the server runs
 (`create_domain_account`), because the server keeps them in a resolver directory that it accepts updates for.
 
 Formats: https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/jwt (claims version 2).
@@ -196,7 +196,7 @@ def _consume(stream: str, consumer: str) -> list[str]:
 
 
 def service_permissions(service: str) -> Permissions:
-    """A service publishes its own events and its own dead letters, reads its own stream, and consumes those it listens to."""
+    """A service publishes its own events and dead letters, reads its own stream, and consumes those it listens to."""
     publish = ["$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*"]
     subscribe = ["_INBOX.>"]
     if service in topology.LOG_SERVICES:
@@ -295,7 +295,10 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 def ensure_keyring(root: Path) -> Keyring:
-    """Make the operator, the two accounts and their users. Keys that exist are kept; claims are written anew, so that changed permissions count."""
+    """Make the operator, the two accounts and their users.
+
+    Keys that exist are kept; claims are written anew, so that changed permissions count.
+    """
     keyring = Keyring(root)
     operator, signing = _key(root / "operator.nk", "operator"), _key(keyring.signing_key, "operator")
     system, yunku = _key(root / "SYS" / "account.nk", "account"), _key(root / "YUNKU" / "account.nk", "account")

@@ -18,8 +18,6 @@ import os
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -52,6 +50,7 @@ class Server(Protocol):
     """What a module of `infra.embedded` that runs a server offers."""
 
     NAME: str
+    PROVISION_EACH_START: bool
     DEATH_SIGNAL: int
     STOP_SIGNAL: int
 
@@ -81,6 +80,7 @@ class Unit:
     stop_signal: int
     ports: Mapping[str, int]
     provision: Callable[[], None] | None = None
+    provision_each_start: bool = False
     phase: Phase = Phase.DOWN
     pid: int = 0
     job: int = 0
@@ -145,6 +145,20 @@ def _readyz(port: int) -> bool:
         connection.close()
 
 
+def _get_json(port: int, path: str) -> dict[str, Any]:
+    """A JSON object from a loopback HTTP server; empty if it has none to give."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        content = json.loads(answer.read()) if answer.status == 200 else {}
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}
+    finally:
+        connection.close()
+    return content if isinstance(content, dict) else {}
+
+
 @dataclass
 class Supervisor:
     """Brings the units of one home up, in order, and keeps them up until told to stop."""
@@ -183,6 +197,7 @@ class Supervisor:
             server.STOP_SIGNAL,
             {name: port for name, port in home.ports.items() if name.startswith(prefixes)},
             lambda: server.provision(home),
+            server.PROVISION_EACH_START,
         )
 
     def _service(self, name: str) -> Unit:
@@ -208,7 +223,7 @@ class Supervisor:
             self._write_state()
         elif unit.phase is Phase.STARTING and now >= unit.next_look:
             if unit.is_ready():
-                if unit.provision is not None:
+                if unit.provision is not None and (unit.provision_each_start or not unit.up_once):
                     unit.phase = Phase.PROVISIONING
                     provision = unit.provision
                     unit.job = fork(provision, name="provision", log=self.home.logs / f"provision-{unit.name}.log")
@@ -241,7 +256,8 @@ class Supervisor:
                 if code == 0:
                     self._is_up(unit)
                 elif not self.stopping:
-                    self.say(f"provisioning {unit.name} failed; again in a moment ({self.home.logs}/provision-{unit.name}.log)")
+                    log = self.home.logs / f"provision-{unit.name}.log"
+                    self.say(f"provisioning {unit.name} failed; again in a moment (see {log})")
                     unit.phase, unit.next_look = Phase.STARTING, time.monotonic() + 0.5
                 return
             if pid == unit.pid:
@@ -325,7 +341,7 @@ class Supervisor:
     # -- the whole life
 
     def run(self, when_ready: Callable[[], None]) -> int:
-        """Until SIGTERM or SIGINT; returns the exit code. The signals are taken from the queue, never as interruptions."""
+        """Until SIGTERM or SIGINT; returns the exit code. Signals are taken from the queue, never as interruptions."""
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         try:
@@ -364,7 +380,7 @@ class Supervisor:
                 self.say(f"preloading {name} failed: {type(error).__name__}: {error}")
         threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 1
         if threads != 1:
-            raise StartError(f"{threads} threads run in the supervisor after loading {names}: services can't be forked from it")
+            raise StartError(f"{threads} threads run in the supervisor after loading {names}: it can't fork services")
         if self.services and importlib.util.find_spec("infra.devca") is not None:
             importlib.import_module("infra.devca").ensure(self.home.root)
         gc.collect()
@@ -413,18 +429,15 @@ def _say(message: str) -> None:
 def _announce(home: Home) -> None:
     print(f"\nYunku is ready: {home.http_url}    (data: {home.root})")
     if importlib.util.find_spec("infra.demo_data") is not None:
-        try:
-            with urllib.request.urlopen(f"{home.http_url}/api/v1/demo", timeout=5) as answer:
-                demo = json.load(answer)
-        except (urllib.error.URLError, OSError, ValueError):
-            demo = {}
+        demo = _get_json(home.ports["http"], "/api/v1/demo")
         for role in ("operator", "reviewer", "administrator"):
             who = demo.get(role, {})
             if who:
                 extra = f"  key {who['key_file']} ({who.get('key_password', '')})" if who.get("key_file") else ""
                 print(f"  {role:13} {who.get('phone')} / {who.get('password')}{extra}")
         for domain in demo.get("domains", []):
-            print(f"  domain        {domain.get('id')} {domain.get('name')}: {domain.get('push_subject')}, {domain.get('credentials_file')}")
+            where = f"{domain.get('push_subject')}, {domain.get('credentials_file')}"
+            print(f"  domain        {domain.get('id')} {domain.get('name')}: {where}")
     print("Ctrl-C or `make stop` stops it; `make demo` runs the main job.\n", flush=True)
 
 
@@ -448,7 +461,8 @@ def start(root: Path, services: Sequence[str]) -> int:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = root / "supervisor.log"
     log.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "infra.supervisor", "up", "--data", str(root), "--services", ",".join(services) or "none"]
+    argv = [sys.executable, "-m", "infra.supervisor", "up", "--data", str(root)]
+    argv += ["--services", ",".join(services) or "none"]
     output = os.open(log, os.O_WRONLY | os.O_CREAT, 0o600)
     pid = os.posix_spawn(
         sys.executable,

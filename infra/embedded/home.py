@@ -13,7 +13,7 @@ import random
 import secrets
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -83,10 +83,10 @@ def _usable(name: str, port: int, taken: set[int]) -> bool:
 
 
 def choose_ports(remembered: Mapping[str, int], environ: Mapping[str, str]) -> dict[str, int]:
-    """The port of every listener: set individually (``YUNKU_<NAME>_PORT``), else remembered, else base + offset, else free.
+    """Every listener's port: set by itself (``YUNKU_<NAME>_PORT``), else remembered, else base + offset, else free.
 
-    ``YUNKU_PORT_BASE=0`` asks for free ports throughout, ``YUNKU_HTTP_PORT=0`` for a free HTTP port. Raises StartError if
-    a port that was asked for by number is taken: clients were told that number, so another one would be wrong.
+    ``YUNKU_PORT_BASE=0`` asks for free ports throughout, ``YUNKU_HTTP_PORT=0`` for a free HTTP port. Raises StartError
+    if a port that was asked for by number is taken: clients were told that number, so another one would be wrong.
     """
     base = int(environ.get("YUNKU_PORT_BASE", DEFAULT_PORT_BASE))
     picker = random.SystemRandom()
@@ -211,7 +211,7 @@ def _ensure_secrets(root: Path) -> dict[str, str]:
     """Make what is missing and keep what is there: a service that joins later gets its password then."""
     path = root / "secrets.json"
     known: dict[str, str] = read_json(path)
-    wanted = {
+    wanted: dict[str, Callable[[], str]] = {
         "postgres_postgres": lambda: secrets.token_urlsafe(24),
         **{
             f"postgres_{database_role(service, owner=owner)}": lambda: secrets.token_urlsafe(24)
@@ -243,8 +243,7 @@ def _ensure_rpc_keys(home: Home) -> None:
 def open_home(root: Path, environ: Mapping[str, str] = os.environ) -> Iterator[Home]:
     """Open (and first make) a data directory for exclusive use: ports chosen, secrets and keys present.
 
-    Raises StartError if another supervisor uses it. A supervisor killed a moment ago may still be letting go of it,
-    so a taken lock is given a few seconds.
+    Raises StartError if another supervisor uses it.
     """
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.chmod(0o700)

@@ -10,6 +10,8 @@ from infra import nats_accounts
 from infra.embedded.home import LOOPBACK, Home, venv_binary, write_private
 
 NAME: Final = "nats"
+#: JetStream's directory may have been wiped while the server was down.
+PROVISION_EACH_START: Final = True
 DEATH_SIGNAL: Final = signal.SIGTERM
 STOP_SIGNAL: Final = signal.SIGTERM
 

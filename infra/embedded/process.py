@@ -39,10 +39,10 @@ def fork(run: Callable[[], int | None], *, name: str, log: Path, death_signal: i
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid:
-        os.close(output)
-        return pid
-    _become_child(run, name, output, parent, death_signal)
+    if not pid:
+        _become_child(run, name, output, parent, death_signal)
+    os.close(output)
+    return pid
 
 
 def _become_child(
@@ -83,7 +83,7 @@ def execute(argv: Sequence[str], *, name: str, log: Path, death_signal: int, env
     """Start a program the way `fork` does and return its pid."""
 
     def run() -> NoReturn:
-        os.execve(argv[0], list(argv), dict(env))
+        os.execve(argv[0], list(argv), dict(env))  # noqa: S606 (no shell wanted)
 
     return fork(run, name=name, log=log, death_signal=death_signal)
 

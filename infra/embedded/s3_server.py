@@ -11,10 +11,11 @@ from minio.error import S3Error
 from infra.embedded.home import LOOPBACK, Home, venv_binary, write_private
 
 NAME: Final = "s3"
+PROVISION_EACH_START: Final = True
 DEATH_SIGNAL: Final = signal.SIGTERM
 STOP_SIGNAL: Final = signal.SIGTERM
 
-#: bucket -> whether objects in it can be locked. What users upload and what is sealed is locked; page images can be made again.
+#: bucket -> whether objects in it can be locked. What users upload and what is sealed is; page images can be remade.
 BUCKETS: Final = {"documents": True, "pages": False, "sealed": True}
 
 
