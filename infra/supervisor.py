@@ -117,7 +117,6 @@ def service_environment(home: Home, name: str) -> dict[str, str]:
         "YUNKU_RPC_PUBLIC_KEYS_DIR": str(home.rpc_public_keys),
         "YUNKU_HTTP_PORT": str(ports["http"]),
         "YUNKU_PRIVACY_KEY": home.secrets["privacy_key"],
-        "YUNKU_TESSDATA": str(Path(sys.prefix) / "share" / "yunku" / "tessdata"),
     }
     if name in topology.LOG_SERVICES:
         environment["YUNKU_DATABASE_URL"] = home.database_url(name)

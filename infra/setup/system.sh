@@ -3,7 +3,7 @@
 # the second, independent validator of seals that the tests use. Called by `make setup` with the venv's directory.
 set -euo pipefail
 venv=$1
-tessdata=$venv/share/yunku/tessdata
+tessdata=$venv/share/tessdata
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
