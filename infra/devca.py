@@ -251,7 +251,7 @@ def _company(
 
 def _timestamping(issuing: _Authority, root: x509.Certificate) -> tuple[bytes, str]:
     now = datetime.now(UTC)
-    key = _new_key("ec")
+    key = _new_key("rsa")
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"),
@@ -321,9 +321,7 @@ def _new_key(kind: KeyKind) -> PrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=3072 if kind == "rsa3072" else 2048)
 
 
-def _pack(
-    name: str, key: PrivateKey, certificate: x509.Certificate, chain: Sequence[x509.Certificate]
-) -> tuple[bytes, str]:
+def _pack(name: str, key: PrivateKey, certificate: x509.Certificate, chain: Sequence[x509.Certificate]) -> tuple[bytes, str]:
     password = secrets.token_urlsafe(12)
     encryption = serialization.BestAvailableEncryption(password.encode())
     data = pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, list(chain), encryption)
@@ -331,9 +329,7 @@ def _pack(
 
 
 def _key_pem(key: PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -370,6 +370,8 @@ class Supervisor:
 
     def _preload(self) -> None:
         """Import what the services share while the servers start; see that no import started a thread."""
+        if not self.services:
+            return
         names = [*PRELOAD, *(f"services.{name}.__main__" for name in self.services if service_exists(name))]
         for name in names:
             try:
@@ -380,7 +382,7 @@ class Supervisor:
         threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 1
         if threads != 1:
             raise StartError(f"{threads} threads run in the supervisor after loading {names}: it can't fork services")
-        if self.services and importlib.util.find_spec("infra.devca") is not None:
+        if importlib.util.find_spec("infra.devca") is not None:
             importlib.import_module("infra.devca").ensure(self.home.root)
         gc.collect()
         gc.freeze()  # keeps the shared pages of children shared
