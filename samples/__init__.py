@@ -32,7 +32,21 @@ from samples.layouts import LAYOUTS, ONE_ROW, SEAL_ONLY, Layout, Sheet
 from samples.scene import MM_PER_INCH, Scene, paint
 from samples.tamper import Tampered, tamper
 
-__all__ = ["DEGRADATIONS", "FIELDS", "FORMATS", "LAYOUTS", "Sample", "Tampered", "generate", "layouts", "tamper"]
+__all__ = [
+    "DEGRADATIONS",
+    "FIELDS",
+    "FORMATS",
+    "LAYOUTS",
+    "MEDIA_TYPES",
+    "Degradation",
+    "Sample",
+    "Style",
+    "Tampered",
+    "compose",
+    "generate",
+    "layouts",
+    "tamper",
+]
 
 Format = Literal["png", "jpeg", "tiff", "scan_pdf", "digital_pdf"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -246,12 +246,17 @@ def make_facts(certificate_type: CertificateType, rng: random.Random, *, first: 
     return _construction_qualification(company, rng, last - timedelta(days=rng.randrange(20, 1460)))
 
 
+def _years_later(day: date, years: int) -> date:
+    """The same day some years later; 29 February becomes the 28th."""
+    return day.replace(year=day.year + years, day=28 if (day.month, day.day) == (2, 29) else day.day)
+
+
 def _business_license(company: Company, rng: random.Random, issued: date) -> dict[str, str]:
     if rng.random() < 0.5:
         term = f"{company.established_on}/{OPEN_END}"
     else:
         years = rng.choice((30, 50, 50))
-        last = company.established_on.replace(year=company.established_on.year + years, day=min(company.established_on.day, 28))
+        last = _years_later(company.established_on, years)
         term = f"{company.established_on}/{last - timedelta(days=1)}"
     office = "工商行政管理局" if issued < date(2018, 11, 1) else rng.choice(("市场监督管理局", "市场监督管理局", "行政审批局"))
     scope = rng.sample(words()["scopes"], rng.randint(4, 12))
@@ -285,7 +290,7 @@ def _construction_qualification(company: Company, rng: random.Random, issued: da
         2: "辽宁省住房和城乡建设厅",
         3: f"{company.city}住房和城乡建设局",
     }[approver]
-    until = issued.replace(year=issued.year + 5, day=min(issued.day, 28))
+    until = _years_later(issued, 5)
     return {
         "company_name": company.name,
         "qualification_name": held[0][0],
