@@ -5,7 +5,9 @@ classes is there. Kept whole that is 9 MB a line; kept as the best few classes o
 blank frames folded into one, it is a few kB, and any text that is stated later can be scored without running the
 model again.
 
-Equivalent spellings are one: full and half width, kinds of brackets, middle dots and dashes, upper and lower case.
+Equivalent spellings are one: full and half width, kinds of brackets, middle dots and dashes, upper and lower case,
+and a simplified character with its traditional forms (``traditional.txt``, from OpenCC's table, Apache-2.0: a line is a
+simplified character followed by the forms that only it replaces; poor print makes the model waver between them).
 A space counts as blank, and punctuation at either edge is free, because marks often take in a neighbouring comma.
 """
 
@@ -17,6 +19,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +58,12 @@ _SAME = {
 }
 
 
+@lru_cache(maxsize=1)
+def _simplified() -> dict[str, str]:
+    text = resources.files("services.ocr").joinpath("traditional.txt").read_text(encoding="utf-8")
+    return {form: line[0] for line in text.splitlines() for form in line[1:]}
+
+
 @lru_cache(maxsize=32768)
 def fold_character(char: str) -> str:
     """The one spelling that stands for a character and all its equivalents; ``""`` for a space."""
@@ -65,7 +74,7 @@ def fold_character(char: str) -> str:
         return same
     folded = unicodedata.normalize("NFKC", char).upper()
     if len(folded) == 1:
-        return _SAME.get(folded, folded)
+        return _SAME.get(folded) or _simplified().get(folded, folded)
     return "".join(_SAME.get(c, c) for c in folded if not c.isspace())
 
 

@@ -36,6 +36,7 @@ MAX_RATIO = 25.0  # a line wider than this many heights is cut before it is read
 PAGE_LONG_SIDE = 1600  # detection sees no more; recognition crops from the full page
 BATCH_COLUMNS = 4000  # pixels of line images in one run: bounds memory
 MAX_LINES = 400  # of one page
+DOUBTFUL = 0.75  # a single line's mean confidence below which detection has a look for several lines
 SURE = 0.97  # a first reading whose worst character is above this needs fewer variants
 
 
@@ -165,12 +166,16 @@ class PpOcr:
         if bounds is None:
             return Reading("", 0.0, 0.0, (Variant("as-marked", "", 0.0, 0.0, None),), ())
         height, width = crop.shape[:2]
-        rows = _rows(mask)
-        if len(rows) > 1 or (height > 0.45 * width and height > 40):
-            reading = self._read_block(image, box)
-            if reading is not None:
-                return reading
-        return self._read_line(image, box, bounds)
+        several = len(_rows(mask)) > 1 or bounds[3] - bounds[1] > 1.75 * imaging.character_height(mask)
+        if several or (height > 0.45 * width and height > 40):
+            block = self._read_block(image, box)
+            return block if block is not None else self._read_line(image, box, bounds)
+        line = self._read_line(image, box, bounds)
+        if line.confidence < DOUBTFUL:  # perhaps lines that run into each other after all
+            block = self._read_block(image, box)
+            if block is not None and block.confidence > line.confidence:
+                return block
+        return line
 
     def _read_line(self, image: Image, box: Box, bounds: tuple[int, int, int, int]) -> Reading:
         left, top, right, bottom = imaging.to_pixels(image, box)

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from services.ocr import ctc
+
 SIZE = 32  # pixels of a glyph's picture
 THRESHOLD = 0.80  # correlation of two softened glyphs from which on they are look-alikes
 RARE_THRESHOLD = 0.90  # the same where the other character is outside GB 2312: it is seldom what is printed
@@ -65,7 +67,7 @@ def alike(text: str, faces: list[ImageFont.FreeTypeFont], threshold: float) -> d
             block = rows[start : start + 1000] @ rows.T
             for a, b in zip(*np.nonzero(block > threshold), strict=True):
                 one, other = text[start + int(a)], text[int(b)]
-                if one != other and (other in common or block[a, b] > RARE_THRESHOLD):
+                if ctc.fold(one) != ctc.fold(other) and (other in common or block[a, b] > RARE_THRESHOLD):
                     near = found.setdefault(one, {})
                     near[other] = max(near.get(other, 0.0), float(block[a, b]))
     return {
@@ -86,7 +88,11 @@ def main(fonts: list[str]) -> None:
     for char in LETTERS:
         table[char] = list(dict.fromkeys([*letters.get(char, []), *(digits if char in digits else "")]))
         table[char] = [other for other in table[char] if other != char]
-    for one, other in (("0", "O"), ("0", "D"), ("0", "Q"), ("1", "I"), ("1", "L"), ("2", "Z"), ("5", "S"), ("8", "B")):
+    # 0 and O, 1 and I are one picture in many faces: what tells them apart is the kind of number, which the caller knows
+    for one, other in (("0", "O"), ("1", "I")):
+        table[one].remove(other)
+        table[other].remove(one)
+    for one, other in (("0", "D"), ("8", "B"), ("5", "S"), ("2", "Z")):
         for a, b in ((one, other), (other, one)):
             if b not in table[a]:
                 table[a].append(b)
