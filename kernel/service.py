@@ -27,6 +27,7 @@ import psycopg_pool
 import uvicorn
 from nats.aio.client import Client as Nats
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg_pool.base import AttemptWithBackoff
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -46,12 +47,16 @@ S = TypeVar("S", bound=KernelSettings, default=KernelSettings)
 Check = Callable[[], Awaitable[None]]
 Pool = psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
+#: The bucket whose presence shows that the object store is there and provisioned.
+DOCUMENTS_BUCKET: Final = "documents"
 #: Seconds a readiness check may take before it counts as failed.
 CHECK_TIMEOUT: Final = 2.0
 _FIRST_BACKOFF: Final = 0.2
 _LONGEST_BACKOFF: Final = 10.0
 #: A loop that ran this long before it failed starts again at the first backoff.
 _SETTLED: Final = 30.0
+#: Seconds after which a pool gives up reconnecting: a year.
+_FOR_EVER: Final = 365 * 86400.0
 
 _log = get_logger(__name__)
 
@@ -124,8 +129,8 @@ class Runtime(Generic[S]):
             self._object_store = make_object_store(self.settings)
 
             async def reachable() -> None:
-                if not await asyncio.to_thread(self._object_store.bucket_exists, self.settings.s3_bucket):
-                    raise RuntimeError(f"no bucket {self.settings.s3_bucket}")
+                if not await asyncio.to_thread(self._object_store.bucket_exists, DOCUMENTS_BUCKET):
+                    raise RuntimeError(f"no bucket {DOCUMENTS_BUCKET}")
 
             self.add_readiness("objects", reachable)
         return self._object_store
@@ -464,6 +469,24 @@ class OpsServer:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
+class _SteadyAttempt(AttemptWithBackoff):
+    """Reconnection that is never more than a second apart: the pool's own doubles the pause each time without bound."""
+
+    INITIAL_DELAY = 0.1
+    DELAY_BACKOFF = 1.5
+
+    def update_delay(self, now: float) -> None:
+        super().update_delay(now)
+        self.delay = min(self.delay, 1.0)
+
+
+class _SteadyPool(psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection[Any]]):
+    """A pool that has connections again within a second after Postgres is back (tested, as it overrides an internal)."""
+
+    async def _add_connection(self, attempt: AttemptWithBackoff | None, growing: bool = False) -> None:
+        await super()._add_connection(attempt or _SteadyAttempt(timeout=self.reconnect_timeout), growing)
+
+
 def make_pool(settings: KernelSettings) -> Pool:
     """The connection pool of a service, not yet opened (``await pool.open()``)."""
 
@@ -471,15 +494,13 @@ def make_pool(settings: KernelSettings) -> Pool:
         # What runs often is prepared at its second use; the planner's work is a third of a short statement's time.
         connection.prepare_threshold = 1
 
-    return psycopg_pool.AsyncConnectionPool(
+    return _SteadyPool(
         settings.database_url,
         kwargs={"autocommit": True, "application_name": f"yunku-{settings.service}", "connect_timeout": 3},
         min_size=settings.database_pool_min_size,
         max_size=max(settings.database_pool_size, settings.database_pool_min_size),
         timeout=settings.database_wait_seconds,
-        # Gives up a connection's reconnection early: the next request for one tries at once, whereas the pool's own
-        # retries grow to minutes apart while Postgres is away.
-        reconnect_timeout=2.0,
+        reconnect_timeout=_FOR_EVER,
         configure=configure,
         open=False,
         name=settings.service,

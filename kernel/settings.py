@@ -91,7 +91,6 @@ class KernelSettings(BaseModel):
     s3_endpoint: str = Field("", description="Object store, as URL (`http://127.0.0.1:8333`); empty for none.")
     s3_access_key: str = Field("", description="Access key of the object store.", repr=False)
     s3_secret_key: str = Field("", description="Secret key of the object store.", repr=False)
-    s3_bucket: str = Field("yunku", description="Bucket that holds documents, page images and sealed files.")
     s3_region: str = Field("us-east-1", description="Region that requests to the object store are signed for.")
 
     privacy_key: str = Field(
