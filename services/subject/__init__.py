@@ -1,0 +1,1 @@
+"""Subjects: the companies of the register. The smallest whole example of a service."""

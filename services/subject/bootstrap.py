@@ -1,0 +1,15 @@
+"""The composition root."""
+
+from yunku.subject.v1 import service_pb2_grpc
+
+from kernel.eventlog.rebuild import declared
+from kernel.eventlog.runtime import attach
+from kernel.service import Runtime
+from services.subject import rpc
+from services.subject.settings import Settings
+
+
+async def build(runtime: Runtime[Settings]) -> None:
+    """Puts the service on its log and serves it."""
+    log = await attach(runtime, declared("subject"))
+    runtime.rpc.register(service_pb2_grpc.add_SubjectServiceServicer_to_server, rpc.SubjectService(log))
