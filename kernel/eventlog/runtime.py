@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
 from yunku.kernel.v1 import kernel_pb2, kernel_pb2_grpc
@@ -21,7 +22,7 @@ _READ_BYTES = 3_000_000
 
 
 async def attach(
-    runtime: Runtime, declared: Declared, subscribe: Callable[[EventLog], Sequence[Subscription]] = lambda log: ()
+    runtime: Runtime[Any], declared: Declared, subscribe: Callable[[EventLog], Sequence[Subscription]] = lambda log: ()
 ) -> EventLog:
     """The service's log, with everything that moves it running in the background of ``runtime``."""
     settings = runtime.settings
@@ -38,7 +39,7 @@ async def attach(
     runtime.add_background("sequencer", sequencer.run)
     for runner, projection in zip(runners, declared.log_projections, strict=True):
         runtime.add_background(f"projection-{projection.name}", runner.run)
-    kernel_pb2_grpc.add_EventLogServiceServicer_to_server(_LogService(log), runtime.rpc.server)
+    runtime.rpc.register(kernel_pb2_grpc.add_EventLogServiceServicer_to_server, _LogService(log))
     subscriptions = subscribe(log)
     if subscriptions:
         bus = Bus(log, subscriptions, runtime.peers)

@@ -161,17 +161,19 @@ class EventLog:
         for attempt in range(_ATTEMPTS):
             cached = None if transaction is not None else self._cache.get(stream_id)
             loaded: Loaded[S] = cached or await self.load(aggregate, stream_id, transaction.connection if transaction else None)
-            try:
-                decided = decide(loaded.state)
-            except YunkuError:
-                if cached is None:
-                    raise
-                decided = ()
+            decided, refusal = _decision(decide, loaded.state)
             if cached is not None and not decided:
                 # Another process may have moved the stream on: refuse, or do nothing, only on what the log itself says.
                 self._cache.pop(stream_id, None)
                 loaded = await self.load(aggregate, stream_id)
-                decided = decide(loaded.state)
+                decided, refusal = _decision(decide, loaded.state)
+            if refusal is not None:
+                # The same command may have been carried out since we looked (a client that repeats it while it still runs):
+                # what refuses it is then its own effect.
+                earlier = await self._earlier(context) if keyed else None
+                if earlier is None:
+                    raise refusal
+                return await self._replay(aggregate, stream_id, earlier, respond)
             recorded, after = self._record(aggregate, loaded, stream_id, decided, context, subject_id)
             response = respond(after.state, after.version) if respond else None
             try:
@@ -363,6 +365,14 @@ def fold(aggregate: Aggregate[S], events: Sequence[RecordedEvent]) -> Loaded[S]:
     if not events:
         return Loaded(state, 0, GENESIS, None)
     return Loaded(state, events[-1].version, events[-1].hash, events[-1].recorded_at)
+
+
+def _decision(decide: Callable[[S], Sequence[Message]], state: S) -> tuple[Sequence[Message], YunkuError | None]:
+    """The events that the state leads to, or the refusal."""
+    try:
+        return decide(state), None
+    except YunkuError as refused:
+        return (), refused
 
 
 def event_metadata(context: CallContext, subject_id: str | None = None) -> bytes:
