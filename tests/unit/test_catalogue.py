@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import catalogue
-from catalogue import CatalogueError, PrintedBy, Role
+from catalogue import CatalogueError, PrintedBy, Role, snapshot
 from catalogue.loading import HERE
 
 SAFETY_LICENCE = """
@@ -194,3 +194,10 @@ def test_an_empty_folder_or_file_and_a_doubled_module_are_refused(tmp_path: Path
     (tmp_path / "03-again.yaml").write_text("", "utf-8")
     with pytest.raises(CatalogueError, match="empty"):
         catalogue.load_from(tmp_path)
+
+
+def test_rules_survive_their_snapshot() -> None:
+    for one in catalogue.load().types:
+        text = snapshot.dump(one)
+        assert snapshot.restore(text) == one
+        assert snapshot.dump(snapshot.restore(text)) == text
