@@ -17,8 +17,8 @@ from PIL import Image, ImageFile
 MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/tiff")
 _FORMATS: Final = {"image/jpeg": ("JPEG", "MPO"), "image/png": ("PNG",), "image/tiff": ("TIFF",)}
 
-#: Of all frames together; a page of A3 at 600 dpi has 70 million pixels.
-MAX_PIXELS: Final = 120_000_000
+#: Of one frame; what `services.ocr.parsing` lets in at most, with some room.
+MAX_PIXELS: Final = 80_000_000
 MAX_FRAMES: Final = 200
 #: Dots per inch that are taken at their word; others (and none) count as 150.
 _PLAUSIBLE_DPI: Final = (50.0, 1200.0)
@@ -70,7 +70,7 @@ def image_to_pdf(data: bytes, media_type: str) -> bytes:
     """A PDF of one page per frame, upright as EXIF says, each page as large as the picture is at its own resolution.
 
     Raises:
-        NotAnImage: not readable, or more than 120 million pixels or 200 frames.
+        NotAnImage: not readable, or a frame of more than 80 million pixels, or more than 200 frames.
     """
     bodies: list[bytes] = [b"", b""]  # catalog and page tree, filled in last
     kids: list[int] = []
@@ -120,13 +120,11 @@ def frames(data: bytes, media_type: str) -> Iterator[Frame]:
             count = getattr(image, "n_frames", 1) if media_type == "image/tiff" else 1
             if not 1 <= count <= MAX_FRAMES:
                 raise NotAnImage(f"{count} frames")
-            pixels = 0
             for number in range(count):
                 if count > 1:
                     image.seek(number)
-                pixels += image.width * image.height
-                if pixels > MAX_PIXELS:
-                    raise NotAnImage(f"{pixels} pixels")
+                if image.width * image.height > MAX_PIXELS:
+                    raise NotAnImage(f"{image.width} x {image.height} pixels")
                 image.load()
                 yield _frame(image, data, media_type)
     except NotAnImage:

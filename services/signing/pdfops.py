@@ -109,7 +109,8 @@ def prepare(header: Header, blobs: list[bytes]) -> Result:
     ``box_outside_page``.
     """
     document, statement, seal_samples, chain_pem = blobs
-    attachments = [Attachment(STATEMENT_NAME, "application/json", "What the company stated and sealed", "Data", statement)]
+    stated = Attachment(STATEMENT_NAME, "application/json", "What the company stated and sealed", "Data", statement)
+    attachments = [stated]
     if header["media_type"] == PDF:
         base = document
     else:
