@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import shutil
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -241,6 +242,11 @@ def test_a_locked_object_cannot_be_deleted_or_unlocked(stack: RunningSuite) -> N
     # Overwriting makes a new version; the locked one stays what it was.
     store.put_object("documents", name, io.BytesIO(b"x"), 1)
     assert store.get_object("documents", name, version_id=written.version_id).read() == body
+
+
+def test_uploads_are_synced_before_they_are_acknowledged(stack: RunningSuite) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.home.ports['weed_filer']}/etc/seaweedfs/filer.conf") as rules:
+        assert json.load(rules)["locations"] == [{"locationPrefix": "/buckets/", "fsync": True}]
 
 
 def test_s3_refuses_a_wrong_key(stack: RunningSuite) -> None:
