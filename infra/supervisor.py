@@ -32,6 +32,8 @@ from kernel import topology
 
 #: How long the whole suite may take to become ready before `start` and `up` say that it doesn't.
 READY_SECONDS: Final = 90.0
+#: A server that was just made may refuse for a moment; what fails this often at the first start won't mend itself.
+FIRST_PROVISIONING_TRIES: Final = 4
 #: How long services may drain, and servers close, before they are killed.
 STOP_SECONDS: Final = 15.0
 #: A process that lived this long is started again at once; one that dies sooner waits, longer each time.
@@ -88,6 +90,7 @@ class Unit:
     next_start: float = 0.0
     next_look: float = 0.0
     quick_deaths: int = 0
+    failed_jobs: int = 0
     starts: int = 0
     up_once: bool = False
 
@@ -256,6 +259,10 @@ class Supervisor:
                     self._is_up(unit)
                 elif not self.stopping:
                     log = self.home.logs / f"provision-{unit.name}.log"
+                    unit.failed_jobs += 1
+                    if not unit.up_once and unit.failed_jobs >= FIRST_PROVISIONING_TRIES:
+                        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                        raise StartError(f"provisioning {unit.name} failed {unit.failed_jobs} times; see {log}\n{end}")
                     self.say(f"provisioning {unit.name} failed; again in a moment (see {log})")
                     unit.phase, unit.next_look = Phase.STARTING, time.monotonic() + 0.5
                 return

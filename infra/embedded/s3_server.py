@@ -1,5 +1,6 @@
 """The embedded S3 store: SeaweedFS (`weed mini`), with versioning and object lock, spoken to through the minio SDK."""
 
+import http.client
 import json
 import signal
 from typing import Final
