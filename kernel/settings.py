@@ -39,65 +39,80 @@ class KernelSettings(BaseModel):
         description="Name of this service; set by the service itself.", pattern=r"^[a-z][a-z0-9_]{0,31}$"
     )
     profile: Literal["development", "production"] = Field(
-        "production",
+        default="production",
         description="`development` adds demo data and shows phone codes in replies; never on a real register.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe level that is logged."
+        default="info", description="Least severe level that is logged."
     )
     data: Path = Field(
-        Path(".yunku"), description="Directory under which this service keeps local files (job directories)."
+        default=Path(".yunku"), description="Directory under which this service keeps local files (job directories)."
     )
 
     bind_host: str = Field(
-        "127.0.0.1", description="Address that gRPC and operations listen on; loopback unless in a container."
+        default="127.0.0.1", description="Address that gRPC and operations listen on; loopback unless in a container."
     )
-    grpc_port: int = Field(0, ge=0, le=65535, description="Port of the service's gRPC server; 0 picks a free one.")
+    grpc_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of the service's gRPC server; 0 picks a free one."
+    )
     ops_port: int = Field(
-        0, ge=0, le=65535, description="Port of `/healthz`, `/readyz` and `/metrics`; 0 picks a free one."
+        default=0, ge=0, le=65535, description="Port of `/healthz`, `/readyz` and `/metrics`; 0 picks a free one."
     )
     peers: dict[str, str] = Field(
         default_factory=dict,
         description="Where the other services answer gRPC: `identity=127.0.0.1:7101,subject=127.0.0.1:7102`.",
     )
     rpc_private_key_file: Path | None = Field(
-        None,
+        default=None,
         description="Ed25519 key (PKCS#8 PEM) that proves who calls; without it no call can be made.",
     )
     rpc_public_keys_dir: Path | None = Field(
-        None, description="Directory of the services' public keys, `<service>.pem`; without it every call is refused."
+        default=None,
+        description="Directory of the services' public keys, `<service>.pem`; without it every call is refused.",
     )
     rpc_timeout_seconds: float = Field(
-        10.0, gt=0, le=60, description="Deadline of a call to another service, unless it sets its own."
+        default=10.0, gt=0, le=60, description="Deadline of a call to another service, unless it sets its own."
     )
     rpc_deadline_cap_seconds: float = Field(
-        60.0, gt=0, le=600, description="Longest that a call may run here, whatever the caller allows."
+        default=60.0, gt=0, le=600, description="Longest that a call may run here, whatever the caller allows."
     )
-    rpc_message_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest gRPC message, in bytes, either way.")
-    rpc_concurrency: int = Field(256, ge=1, description="Calls that run at once; more are refused as unavailable.")
+    rpc_message_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1024, description="Largest gRPC message, in bytes, either way."
+    )
+    rpc_concurrency: int = Field(
+        default=256, ge=1, description="Calls that run at once; more are refused as unavailable."
+    )
 
     database_url: str = Field(
-        "", description="libpq URL of the service's database, for its own role; empty for none.", repr=False
+        default="", description="libpq URL of the service's database, for its own role; empty for none.", repr=False
     )
-    database_pool_size: int = Field(10, ge=1, le=200, description="Connections to the database at most.")
-    database_pool_min_size: int = Field(1, ge=0, le=200, description="Connections to the database held while idle.")
+    database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections to the database at most.")
+    database_pool_min_size: int = Field(
+        default=1, ge=0, le=200, description="Connections to the database held while idle."
+    )
     database_wait_seconds: float = Field(
-        5.0, gt=0, description="How long a call waits for a connection before it is unavailable."
+        default=5.0, gt=0, description="How long a call waits for a connection before it is unavailable."
     )
 
-    nats_url: str = Field("", description="NATS servers, comma-separated (`nats://127.0.0.1:4222`); empty for none.")
-    nats_credentials: Path | None = Field(None, description="NATS credentials file (JWT and nkey) of this service.")
+    nats_url: str = Field(
+        default="", description="NATS servers, comma-separated (`nats://127.0.0.1:4222`); empty for none."
+    )
+    nats_credentials: Path | None = Field(
+        default=None, description="NATS credentials file (JWT and nkey) of this service."
+    )
 
-    s3_endpoint: str = Field("", description="Object store, as URL (`http://127.0.0.1:8333`); empty for none.")
-    s3_access_key: str = Field("", description="Access key of the object store.", repr=False)
-    s3_secret_key: str = Field("", description="Secret key of the object store.", repr=False)
-    s3_region: str = Field("us-east-1", description="Region that requests to the object store are signed for.")
+    s3_endpoint: str = Field(default="", description="Object store, as URL (`http://127.0.0.1:8333`); empty for none.")
+    s3_access_key: str = Field(default="", description="Access key of the object store.", repr=False)
+    s3_secret_key: str = Field(default="", description="Secret key of the object store.", repr=False)
+    s3_region: str = Field(default="us-east-1", description="Region that requests to the object store are signed for.")
 
     privacy_key: str = Field(
-        "", description="Master key for personal data, 32 bytes in base64; wraps the key of each person.", repr=False
+        default="",
+        description="Master key for personal data, 32 bytes in base64; wraps the key of each person.",
+        repr=False,
     )
     shutdown_grace_seconds: float = Field(
-        10.0,
+        default=10.0,
         ge=0,
         le=300,
         description="How long running calls and loops may finish after SIGTERM before they are cancelled.",

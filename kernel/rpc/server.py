@@ -21,7 +21,7 @@ from kernel import ids
 from kernel.context import CallContext, Caller, use
 from kernel.errors import YunkuError
 from kernel.observability import metrics, tracing
-from kernel.observability.logging import bind, get_logger, unbind
+from kernel.observability.logging import bind, get_logger
 from kernel.rpc.errors import ERROR_METADATA, MAX_METADATA, as_yunku_error, encode, grpc_status, is_unavailable
 from kernel.rpc.identity import CALLER_METADATA, CallerRefused, Verifier
 from kernel.settings import KernelSettings
@@ -76,7 +76,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         correlation_id = metadata.get(CORRELATION_METADATA, "")
         if not _ID.fullmatch(correlation_id):
             correlation_id = str(ids.uuid7())
-        tokens = bind(correlation_id=correlation_id, method=short)
+        bind(correlation_id=correlation_id, method=short)
         refusal: YunkuError | None = None
         status = "CANCELLED"
         response: Any = None
@@ -89,7 +89,6 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         finally:
             metrics.RPC_REQUESTS.labels(self._service, short, status).inc()
             metrics.RPC_SECONDS.labels(self._service, short).observe(time.monotonic() - started)
-            unbind(tokens)
         if refusal is not None:
             # Ends the call by an exception of gRPC's own; outside of the try, so that nothing catches it.
             await context.abort(
@@ -113,29 +112,27 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             raise YunkuError("deadline_missing")
         deadline = started + min(remaining, self._deadline_cap)
         issuer, caller = self._caller(metadata.get(CALLER_METADATA, ""))
-        tokens = bind(caller_kind=caller.kind, caller_id=caller.id, peer_service=issuer)
-        try:
-            with tracing.span(
-                short,
-                parent=metadata.get(tracing.TRACEPARENT, ""),
-                kind=SpanKind.SERVER,
-                attributes={"rpc.system": "grpc", "rpc.method": method, "yunku.correlation_id": correlation_id},
-            ):
-                causation_id = metadata.get(CAUSATION_METADATA, "")
-                call = CallContext(
-                    caller=caller,
-                    correlation_id=correlation_id,
-                    causation_id=causation_id if _ID.fullmatch(causation_id) else None,
-                    idempotency_key=_scoped_key(caller, metadata.get(IDEMPOTENCY_METADATA, "")),
-                    request_hash=request_hash(method, request),
-                    trace_parent=tracing.trace_parent(),
-                    deadline=deadline,
-                )
-                with use(call):
-                    async with asyncio.timeout(deadline - time.monotonic()):
-                        return await inner(request, context)
-        finally:
-            unbind(tokens)
+        # Left bound: each call is a task of its own, and its last line (a refusal, a failure) is to name the caller.
+        bind(caller_kind=caller.kind, caller_id=caller.id, peer_service=issuer)
+        with tracing.span(
+            short,
+            parent=metadata.get(tracing.TRACEPARENT, ""),
+            kind=SpanKind.SERVER,
+            attributes={"rpc.system": "grpc", "rpc.method": method, "yunku.correlation_id": correlation_id},
+        ):
+            causation_id = metadata.get(CAUSATION_METADATA, "")
+            call = CallContext(
+                caller=caller,
+                correlation_id=correlation_id,
+                causation_id=causation_id if _ID.fullmatch(causation_id) else None,
+                idempotency_key=_scoped_key(caller, metadata.get(IDEMPOTENCY_METADATA, "")),
+                request_hash=request_hash(method, request),
+                trace_parent=tracing.trace_parent(),
+                deadline=deadline,
+            )
+            with use(call):
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    return await inner(request, context)
 
     def _caller(self, token: str) -> tuple[str, Caller]:
         if self._verifier is None:
