@@ -98,6 +98,13 @@ def die_with_parent(parent: int, signal_number: int) -> None:
         raise OSError(errno.ESRCH, "the parent is gone")
 
 
+def return_free_memory() -> None:
+    """Give the kernel back what the allocator keeps for later (glibc; others do without)."""
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 # -- Landlock --------------------------------------------------------------------------------------------------------
 
 _LANDLOCK_CREATE_RULESET: Final = 444  # the same number on every architecture

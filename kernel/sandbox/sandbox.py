@@ -159,7 +159,7 @@ class Sandbox:
                 output, ending = await server.run(order, input_fd, max_output_bytes + frames.OVERHEAD)
             finally:
                 os.close(input_fd)
-        return await _judge(output, ending, memory_bytes)
+        return await _judge(output, ending, memory_bytes, cpu_seconds)
 
     async def _live_server(self) -> _Server:
         """The running fork server, started again if it has died."""
@@ -383,7 +383,9 @@ async def _read_to_end(descriptor: int, max_bytes: int) -> bytearray:
     return gathered
 
 
-async def _judge(output: bytearray | None, ending: Mapping[str, Any], memory_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
+async def _judge(
+    output: bytearray | None, ending: Mapping[str, Any], memory_bytes: int, cpu_seconds: int
+) -> tuple[dict[str, Any], list[bytes]]:
     """What a job's output and end amount to. Only a whole frame *and* an orderly end count as an answer."""
     if "unstarted" in ending:
         raise SandboxUnavailable(f"no process for the job: errno {ending['unstarted']}")
@@ -392,7 +394,7 @@ async def _judge(output: bytearray | None, ending: Mapping[str, Any], memory_byt
         raise SandboxCrashed("output_too_large")
     if ending["timed_out"]:
         raise SandboxTimeout("wall")
-    if status == -signal.SIGXCPU:
+    if status == -signal.SIGXCPU or (status == -signal.SIGKILL and ending["cpu_seconds"] >= cpu_seconds):
         raise SandboxTimeout("cpu")
     if status != 0:
         # C libraries abort where Python raises MemoryError: a worker that died big, died of it.

@@ -70,7 +70,7 @@ def main() -> None:
     operations = _load(message["operations"], message["preload"])
     address_space = _address_space()
     layers = _raise_walls(frozenset(message["without"]))
-    layers["limits"], layers["seccomp"] = _try_in_child("seccomp" not in message["without"])
+    layers["limits"], layers["seccomp"] = _try_in_child(frozenset(message["without"]))
     null = message["null"]
     for descriptor in (0, 1, 2):  # from here on nothing that a library prints about a document reaches anyone's log
         os.dup2(null, descriptor)
@@ -98,6 +98,7 @@ def _load(operations: Mapping[str, str], preload: Sequence[str]) -> dict[str, Op
         raise RuntimeError(f"the fork server has {threads} threads after its imports; a fork of it could deadlock")
     os.environ.clear()
     gc.collect()
+    lockdown.return_free_memory()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages that children share
     return loaded
 
@@ -129,16 +130,17 @@ def _raise_walls(without: frozenset[str]) -> dict[str, bool]:
     return layers
 
 
-def _try_in_child(with_seccomp: bool) -> tuple[bool, bool]:
+def _try_in_child(without: frozenset[str]) -> tuple[bool, bool]:
     """Whether limits and seccomp work here, tried in a child that goes through both: EPERM for a socket, which
     nothing but the filter answers so."""
     pid = os.fork()
     if pid == 0:
         status = 0
         try:
-            lockdown.limit_resources(address_space=1 << 40, cpu_seconds=5)
-            status |= 1
-            if with_seccomp:
+            if "limits" not in without:
+                lockdown.limit_resources(address_space=1 << 40, cpu_seconds=5)
+                status |= 1
+            if "seccomp" not in without:
                 lockdown.install_seccomp(os.getpid())
                 try:
                     socket.socket()

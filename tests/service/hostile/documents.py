@@ -87,6 +87,50 @@ def image(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 30), **opti
     return buffer.getvalue()
 
 
+def xref_stream_pdf() -> bytes:
+    """A PDF 1.5 with objects in an object stream and the cross-reference table in a stream, as today's writers make
+    it."""
+    inner = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+    ]
+    numbers, position = [], 0
+    for number, content in enumerate(inner, 1):
+        numbers.append(b"%d %d" % (number, position))
+        position += len(content) + 1
+    index = b" ".join(numbers) + b" "
+    packed = stream(index + b" ".join(inner), compress=True, entries=b"/Type /ObjStm /N %d /First %d" % (len(inner), len(index)))
+    output = bytearray(b"%PDF-1.5\n")
+    offsets = {}
+    for number, content in ((4, stream(LINE)), (5, packed)):
+        offsets[number] = len(output)
+        output += b"%d 0 obj\n" % number + content + b"\nendobj\n"
+    start = len(output)
+    rows = [(0, 0, 255), (2, 5, 0), (2, 5, 1), (2, 5, 2), (1, offsets[4], 0), (1, offsets[5], 0), (1, start, 0)]
+    table = b"".join(struct.pack(">BHB", *row) for row in rows)
+    output += b"6 0 obj\n"
+    output += stream(table, compress=True, entries=b"/Type /XRef /Size 7 /W [1 2 1] /Root 1 0 R")
+    output += b"\nendobj\nstartxref\n%d\n%%%%EOF\n" % start
+    return bytes(output)
+
+
+def updated_pdf() -> bytes:
+    """A PDF with an incremental update, as a signed one is: the page object replaced, the old table chained by
+    /Prev."""
+    original = text_pdf()
+    previous = int(original.rsplit(b"startxref\n", 1)[1].split(b"\n")[0])
+    output = bytearray(original)
+    offset = len(output)
+    output += b"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
+    output += b" /Resources << /Font << /F1 5 0 R >> >> /Lang (zh) >>\nendobj\n"
+    start = len(output)
+    output += b"xref\n3 1\n%010d 00000 n \ntrailer\n<< /Size 6 /Root 1 0 R /Prev %d >>\n" % (offset, previous)
+    output += b"startxref\n%d\n%%%%EOF\n" % start
+    return bytes(output)
+
+
 # -- hostile PDFs ----------------------------------------------------------------------------------------------------
 
 
@@ -134,9 +178,30 @@ def inflating_stream(size: int = 400_000_000) -> bytes:
 
 
 def recursive_form() -> bytes:
-    """A form that draws itself."""
-    form = b"/Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /X 6 0 R >> >>"
-    return page_pdf(b"/X Do", resources=b"/XObject << /X 6 0 R >>", more=[stream(b"/X Do", entries=form)])
+    """A page's content that is also a form and draws itself twice: 565 bytes on which pdfium eats memory until it
+    aborts."""
+    entries = b"/Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /X 4 0 R >> >>"
+    return pdf(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R >>",
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << /XObject << /X 4 0 R >> >> /Contents 4 0 R >>",
+            stream(b"/X Do /X Do", entries=entries),
+        ]
+    )
+
+
+def recursive_mask() -> bytes:
+    """A soft mask that needs itself twice: drawing it takes time without end."""
+    form = b"/Type /XObject /Subtype /Form /BBox [0 0 595 842] /Group << /S /Transparency /CS /DeviceGray >>"
+    return page_pdf(
+        b"/G gs 0 0 500 500 re f",
+        resources=b"/ExtGState << /G 6 0 R >>",
+        more=[
+            b"<< /SMask << /S /Luminosity /G 7 0 R >> >>",
+            stream(b"/G gs 0 0 500 500 re f 0 0 500 500 re f", entries=form + b" /Resources << /ExtGState << /G 6 0 R >> >>"),
+        ],
+    )
 
 
 def deep_arrays(depth: int = 200_000) -> bytes:

@@ -4,7 +4,9 @@ over."""
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +22,24 @@ Result = tuple[dict[str, Any], list[bytes]]
 def echo(header: dict[str, Any], blobs: list[bytes]) -> Result:
     """Well-behaved: answers what it was given."""
     return header, blobs
+
+
+def connect(port: int) -> None:
+    """Reach a server of this machine."""
+    with socket.socket() as client:
+        client.connect(("127.0.0.1", port))
+
+
+def raise_limits() -> None:
+    """Ask for more open files than allowed."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most + 1, most + 1))
+
+
+def fork() -> None:
+    """Make a process."""
+    if os.fork() == 0:
+        os._exit(0)
 
 
 def attempts(header: dict[str, Any], blobs: list[bytes]) -> Result:
@@ -39,21 +59,22 @@ def attempts(header: dict[str, Any], blobs: list[bytes]) -> Result:
         "unlink": lambda: os.unlink("/tmp/escaped"),
         "tcp": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
         "udp6": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
+        "connect": lambda: connect(header["port"]),
         "unix": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
         "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
         "socketpair": socket.socketpair,
-        "fork": os.fork,
-        "execute": lambda: os.execv("/bin/true", ["true"]),
+        "fork": fork,
+        "execute": lambda: os.execv("/no/such/program", ["x"]),  # ENOENT where it is allowed
         "spawn": lambda: subprocess.run(["/bin/true"], check=False),
         "kill_server": lambda: os.kill(header["server"], 0),
         "kill_all": lambda: os.kill(-1, 0),
-        "ptrace": lambda: call(libc.ptrace(16, header["server"], 0, 0)),
+        "ptrace": lambda: call(libc.ptrace(0x4206, header["server"], 0, 0)),  # PTRACE_SEIZE
         "become_root": lambda: os.setresuid(0, 0, 0),
         "user_namespace": lambda: call(libc.unshare(0x10000000)),
         "executable_memory": lambda: call(libc.mprotect(ctypes.c_void_p(PAGE), 4096, 7)),
         "memory_file": lambda: os.memfd_create("x"),
         "more_descriptors": lambda: os.dup(0),
-        "raise_limits": lambda: __import__("resource").setrlimit(7, (1024, 1024)),
+        "raise_limits": raise_limits,
         "import": lambda: __import__("sqlite3"),
     }
     found: dict[str, Any] = {}
@@ -76,14 +97,11 @@ _keep: list[Any] = []
 
 
 def warm_up() -> None:
-    """Runs in the fork server: find an own page, load what `attempts` needs."""
+    """Runs in the fork server: find an own page."""
     global PAGE
-    import mmap
-    import resource
-
     area = mmap.mmap(-1, 8192)
-    _keep.append((area, resource, ctypes.c_char.from_buffer(area)))
-    PAGE = ctypes.addressof(_keep[0][2])
+    _keep.append((area, ctypes.c_char.from_buffer(area)))
+    PAGE = ctypes.addressof(_keep[0][1])
 
 
 def refuse(header: dict[str, Any], blobs: list[bytes]) -> Result:
@@ -138,3 +156,16 @@ def forge(header: dict[str, Any], blobs: list[bytes]) -> Result:
 def fail(header: dict[str, Any], blobs: list[bytes]) -> Result:
     """Raises, with content of the document in the message."""
     raise KeyError("210102199001011234")
+
+
+def descriptors(header: dict[str, Any], blobs: list[bytes]) -> Result:
+    """Which descriptors are open (closing tells)."""
+    found = []
+    for number in (*range(5, 64), 3, 0, 1, 2):
+        try:
+            os.close(number)
+        except OSError:
+            continue
+        found.append(number)
+    found.append(4)  # where the answer goes
+    return {"open": sorted(found)}, []
