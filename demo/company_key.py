@@ -83,7 +83,7 @@ class CompanyKey:
         status = validate_pdf_signature(signatures[0], signer_validation_context=context)
         expect(status.intact and status.valid and status.trusted, "a valid, trusted seal", status.summary())
         expect(status.bottom_line, "a seal that pyHanko accepts", status.summary())
-        return str(status.signing_cert.subject.human_friendly)
+        return str(status.signing_cert.subject.native["common_name"])
 
     @staticmethod
     def _asn1(certificates: list[x509.Certificate]) -> list[object]:
