@@ -258,9 +258,7 @@ def _public_type(one: CertificateType) -> dict[str, Any]:
         "owner": one.owner.value,
         "modes": list(one.modes),
         "verification": one.verification,
-        "documents": [
-            {"name": d.name, "label": d.label, "required": d.required, "sides": list(d.sides)} for d in one.documents
-        ],
+        "documents": [{"name": d.name, "label": d.label, "required": d.required, "sides": list(d.sides)} for d in one.documents],
         "valid_from": one.valid_from or None,
         "valid_until": one.valid_until or None,
         "fields": [_public_field(f) for f in one.fields],

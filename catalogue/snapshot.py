@@ -22,9 +22,7 @@ def restore(text: str) -> CertificateType:
             **_tuples(document),
             "owner": Owner(document["owner"]),
             "fields": tuple(_field(one) for one in document["fields"]),
-            "plausibility": tuple(
-                Rule(**{**_tuples(one), "severity": Severity(one["severity"])}) for one in document["plausibility"]
-            ),
+            "plausibility": tuple(Rule(**{**_tuples(one), "severity": Severity(one["severity"])}) for one in document["plausibility"]),
             "documents": tuple(DocumentSpec(**_tuples(one)) for one in document["documents"]),
         }
     )

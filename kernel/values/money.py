@@ -188,11 +188,7 @@ def _yuan_forms(fen: int) -> list[str]:
     if yuan and yuan < 10**16:
         for one in ("元", "圆"):
             jiao, cent = divmod(rest, 10)
-            tail = (
-                "整"
-                if not rest
-                else (f"{money_words(jiao)}角" if jiao else "零") + (f"{money_words(cent)}分" if cent else "整")
-            )
+            tail = "整" if not rest else (f"{money_words(jiao)}角" if jiao else "零") + (f"{money_words(cent)}分" if cent else "整")
             words = f"{money_words(yuan)}{one}{tail}"
             forms += [words, f"人民币{words}"] + ([words.removesuffix("整")] if not rest else [])
     return forms

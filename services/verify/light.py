@@ -99,14 +99,10 @@ class Evidence:
     def pruned(self) -> Evidence:
         """What decides: the readings, and the best candidates; numbers rounded so that JSON gives them back."""
         readings = tuple(
-            Reading(r.text[:MAX_CANDIDATE_LENGTH], _number(r.confidence), _number(r.log_probability))
-            for r in self.readings[:KEPT_READINGS]
+            Reading(r.text[:MAX_CANDIDATE_LENGTH], _number(r.confidence), _number(r.log_probability)) for r in self.readings[:KEPT_READINGS]
         )
         best = sorted(self.candidates, key=lambda c: (-_number(c.log_ratio), c.text))[:KEPT_CANDIDATES]
-        candidates = tuple(
-            Candidate(c.text, _number(c.log_probability), _number(c.log_ratio), _number(c.lookalike_margin))
-            for c in best
-        )
+        candidates = tuple(Candidate(c.text, _number(c.log_probability), _number(c.log_ratio), _number(c.lookalike_margin)) for c in best)
         layer = None if self.text_layer is None else self.text_layer[:MAX_CANDIDATE_LENGTH]
         return Evidence(readings, candidates, layer)
 
@@ -142,9 +138,7 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
         return Evidence()
     text = "".join(one.text for one in firsts)
     reading = Reading(text, min(one.confidence for one in firsts), sum(one.log_probability for one in firsts))
-    scores = [
-        next((c for c in part.candidates if c.text == one.text), None) for part, one in zip(parts, firsts, strict=True)
-    ]
+    scores = [next((c for c in part.candidates if c.text == one.text), None) for part, one in zip(parts, firsts, strict=True)]
     candidates: tuple[Candidate, ...] = ()
     found = [score for score in scores if score is not None]
     if len(found) == len(parts):
@@ -393,15 +387,12 @@ def _plausibility(inputs: Inputs) -> list[RuleFailure]:
         if stated:
             # What isn't compared can't cost the light either.
             failures += [
-                RuleFailure("check", (one.name,), finding.code.replace(".", "_"), note=not one.compared)
-                for finding in one.checks(stated)
+                RuleFailure("check", (one.name,), finding.code.replace(".", "_"), note=not one.compared) for finding in one.checks(stated)
             ]
     for rule in inputs.rules.plausibility:
         stated_all = [inputs.fields.get(name, "") for name in rule.fields]
         if all(stated_all) and not _holds(inputs.rules, rule, stated_all):
-            failures.append(
-                RuleFailure(rule.rule, rule.fields, f"rule_{rule.rule}", note=rule.severity is Severity.NOTE)
-            )
+            failures.append(RuleFailure(rule.rule, rule.fields, f"rule_{rule.rule}", note=rule.severity is Severity.NOTE))
     return failures
 
 
