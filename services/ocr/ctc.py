@@ -64,6 +64,13 @@ def _simplified() -> dict[str, str]:
     return {form: line[0] for line in text.splitlines() for form in line[1:]}
 
 
+def simplify(text: str) -> str:
+    """The text with traditional forms as the simplified characters that replace them. Prints of the mainland are in
+    simplified characters; a model that knows both wavers between them on poor print."""
+    table = _simplified()
+    return "".join(table.get(c, c) for c in text)
+
+
 @lru_cache(maxsize=32768)
 def fold_character(char: str) -> str:
     """The one spelling that stands for a character and all its equivalents; ``""`` for a space."""
@@ -305,7 +312,8 @@ class Decoded:
 
 
 def greedy(posteriors: NDArray[np.float32], characters: Sequence[str]) -> Decoded:
-    """The text along the best class of each frame, repeats merged and blanks dropped. Spaces are kept."""
+    """The text along the best class of each frame, repeats merged and blanks dropped, in simplified characters. Spaces
+    are kept."""
     best = posteriors.argmax(axis=1)
     values = posteriors[np.arange(len(best)), best]
     text: list[str] = []
@@ -321,4 +329,4 @@ def greedy(posteriors: NDArray[np.float32], characters: Sequence[str]) -> Decode
             confidences.append(value)
             spans.append((frame, frame))
         previous = cls
-    return Decoded("".join(text), tuple(confidences), tuple(spans))
+    return Decoded(simplify("".join(text)), tuple(confidences), tuple(spans))

@@ -86,7 +86,3 @@ class RecognitionEngine(Protocol):
 
     def read_page(self, image: Image) -> list[Line]:
         """Every line of the page, from top to bottom, then left to right."""
-
-    def orientation_score(self, image: Image) -> tuple[float, float]:
-        """How well the page reads as it stands: (mean confidence of its lines, share of lines that lie across the
-        page). A page on its side has lines that run down; one upside down reads with low confidence."""

@@ -34,6 +34,13 @@ def suppress_red(image: Image) -> Image:
     return np.repeat(red[:, :, None], 3, axis=2)
 
 
+def red_share(image: Image) -> float:
+    """Which part of the picture is red ink, 0..1."""
+    small = cap_long_side(image, 800).astype(np.int16)
+    red = small[:, :, 0] - np.maximum(small[:, :, 1], small[:, :, 2])
+    return float((red > 36).mean())
+
+
 def ink(image: Image) -> NDArray[np.bool_]:
     """Where the print is: darker than its surroundings, whatever the light of the photo. Ruled lines are left out."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

@@ -35,6 +35,7 @@ LINE_HEIGHT = 48  # what the recognition model was made for
 MAX_RATIO = 25.0  # a line wider than this many heights is cut before it is read
 PAGE_LONG_SIDE = 1600  # detection sees no more; recognition crops from the full page
 BATCH_COLUMNS = 4000  # pixels of line images in one run: bounds memory
+RED_INK = 0.0004  # share of a page from which on its red ink is looked at apart
 MAX_LINES = 400  # of one page
 DOUBTFUL = 0.75  # a single line's mean confidence below which detection has a look for several lines
 SURE = 0.97  # a first reading whose worst character is above this needs fewer variants
@@ -269,10 +270,18 @@ class PpOcr:
     # -- pages ---------------------------------------------------------------------------------------------------
 
     def read_page(self, image: Image) -> list[Line]:
-        corners = [c for row in _group_rows(self._detect(image)) for c in row]
-        crops = [_straighten(image, c) for c in corners]
+        faded = imaging.suppress_red(image)
+        quads = [(c, faded) for c in self._detect(faded)]
+        if imaging.red_share(image) > RED_INK:  # what is printed in red is only seen unfaded
+            quads += [(c, image) for c in self._detect(image) if not _covered(c, [q for q, _ in quads])]
+        sources = {id(c): source for c, source in quads}
+        corners = [c for row in _group_rows([c for c, _ in quads]) for c in row]
+        crops = [_straighten(sources[id(c)], c) for c in corners]
         reads = self._recognise([part for crop in crops for part in _cut_long(crop)])
-        return [line for line in self._lines(image, corners, crops, reads) if line.text]
+        lines = self._lines(image, corners, crops, reads)
+        # a few red characters alone are pieces of a seal's rim
+        unfaded = [sources[id(c)] is image for c in corners]
+        return [n for n, red in zip(lines, unfaded, strict=True) if len(n.text) >= (4 if red else 1)]
 
     def _lines(
         self, image: Image, corners: Sequence[NDArray[np.float32]], crops: Sequence[Image], reads: Sequence[_LineRead]
@@ -301,18 +310,6 @@ class PpOcr:
             lines.append(Line(joined, mean, _bounds(quad, width, height), tuple(characters)))
         return lines
 
-    def orientation_score(self, image: Image) -> tuple[float, float]:
-        """How well the page reads as it stands: (mean confidence of up to eight long lines, share of lines that lie
-        across the page). A page on its side has lines that run down; one upside down reads with low confidence."""
-        corners = self._detect(image, longest=960)
-        if not corners:
-            return 0.0, 0.0
-        across = [c for c in corners if np.linalg.norm(c[0] - c[1]) >= np.linalg.norm(c[0] - c[3])]
-        sample = sorted(across, key=lambda c: -float(np.linalg.norm(c[0] - c[1])))[:8]
-        reads = self._recognise([_cut_long(_straighten(image, c))[0] for c in sample])
-        values = [float(np.mean(r.decoded.confidences)) if r.decoded.confidences else 0.0 for r in reads]
-        return (float(np.mean(values)) if values else 0.0), len(across) / len(corners)
-
 
 def _rows(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Text rows in a mark: bands of ink that are high enough to be rows of their own."""
@@ -339,6 +336,17 @@ def _clockwise(corners: NDArray[np.float32]) -> NDArray[np.float32]:
     left = by_x[:2][np.argsort(by_x[:2, 1], kind="stable")]
     right = by_x[2:][np.argsort(by_x[2:, 1], kind="stable")]
     return np.array([left[0], right[0], right[1], left[1]], np.float32)
+
+
+def _covered(corners: NDArray[np.float32], others: Sequence[NDArray[np.float32]]) -> bool:
+    """Whether a third of the box around ``corners`` lies in another's."""
+    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+    for other in others:
+        (a0, b0), (a1, b1) = other.min(axis=0), other.max(axis=0)
+        shared = max(min(x1, a1) - max(x0, a0), 0.0) * max(min(y1, b1) - max(y0, b0), 0.0)
+        if shared > 0.33 * (x1 - x0) * (y1 - y0):
+            return True
+    return False
 
 
 def _shift(corners: NDArray[np.float32], x: int, y: int) -> NDArray[np.float32]:

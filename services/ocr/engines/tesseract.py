@@ -146,17 +146,6 @@ class Tesseract:
         lines = list(_lines(api, width, height))
         return sorted(lines, key=lambda line: (round((line.box[1] + line.box[3]) * 40), line.box[0]))
 
-    def orientation_score(self, image: Image) -> tuple[float, float]:
-        """(mean confidence of the page's lines, share of lines that lie across), as the port asks."""
-        lines = self.read_page(imaging.cap_long_side(image, 1600))
-        if not lines:
-            return 0.0, 0.0
-        height, width = image.shape[:2]
-        across = [n for n in lines if (n.box[2] - n.box[0]) * width >= (n.box[3] - n.box[1]) * height]
-        weights = [max(len(n.text), 1) for n in lines]
-        mean = sum(n.confidence * w for n, w in zip(lines, weights, strict=True)) / sum(weights)
-        return mean, len(across) / len(lines)
-
 
 def _prepared(source: Image, scale: float) -> PillowImage.Image:
     """Enlarged to the height that the data were made for, in grey, with a white border, which Tesseract needs."""
