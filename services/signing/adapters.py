@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -206,6 +206,8 @@ def prepared_from(pdf: bytes, to_sign: bytes, kept_json: str) -> Prepared:
     start, first, second, length = kept["byte_range"]
     return Prepared(pdf, (start, first, second, length), to_sign, base64.b64decode(kept["cms"]))
 
+
+TimestamperSource = Callable[[], Timestamper | None]
 
 # -- timestamps ------------------------------------------------------------------------------------------------------
 

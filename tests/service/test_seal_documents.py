@@ -126,7 +126,8 @@ def test_seal_is_where_it_was_put_and_upright(rotation: int, signers: dict[str, 
 def render(data: bytes) -> Image.Image:
     page = pypdfium2.PdfDocument(data)
     page.init_forms()
-    return page[0].render(scale=2, may_draw_forms=True).to_pil().convert("RGB")
+    shown: Image.Image = page[0].render(scale=2, may_draw_forms=True).to_pil().convert("RGB")
+    return shown
 
 
 @pytest.mark.parametrize(
