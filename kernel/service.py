@@ -102,6 +102,11 @@ class Runtime(Generic[S]):
         self._built = False
         self._pool_check: asyncio.Task[None] | None = None
         self.ops_port = 0
+        # Known from the start, so that readiness never overlooks what isn't connected yet.
+        if settings.database_url:
+            self.add_readiness("database", self._check_database)
+        if settings.nats_url:
+            self.add_readiness("nats", self._check_nats)
 
     # -- dependencies
 
@@ -175,9 +180,7 @@ class Runtime(Generic[S]):
         if settings.database_url:
             self._pool = make_pool(settings)
             await self._pool.open(wait=False)
-            self.add_readiness("database", self._check_database)
         if settings.nats_url:
-            self.add_readiness("nats", self._check_nats)
             self._nats = await self._connect_nats()
         if self._pool is not None:
             await self._wait_for("database", self._check_database)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,7 +212,9 @@ def test_what_is_down_at_the_start_is_waited_for(servers: RunningSuite, start: C
     assert states["service"] == "starting"
     assert states["database"] != "ok"
     assert states["nats"] != "ok"
-    assert "pw" not in service.log.read_text()
+    password = urllib.parse.urlsplit(nowhere).password
+    assert password
+    assert password not in service.log.read_text() + service.get("/readyz")[1]
     service.process.terminate()
     assert service.process.wait(30) == 0  # it can be stopped while it waits
 
