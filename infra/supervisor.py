@@ -34,7 +34,7 @@ from kernel import topology
 READY_SECONDS: Final = 90.0
 #: A server that was just made may refuse for a moment; what fails this often at the first start won't mend itself.
 FIRST_PROVISIONING_TRIES: Final = 4
-#: How long services may drain, and servers close, before they are killed.
+#: How long services may drain before they are killed.
 STOP_SECONDS: Final = 15.0
 #: A process that lived this long is started again at once; one that dies sooner waits, longer each time.
 STEADY_SECONDS: Final = 5.0
@@ -55,6 +55,7 @@ class Server(Protocol):
     PROVISION_EACH_START: bool
     DEATH_SIGNAL: int
     STOP_SIGNAL: int
+    STOP_SECONDS: float
 
     def prepare(self, home: Home) -> None: ...
     def command(self, home: Home) -> list[str]: ...
@@ -80,6 +81,7 @@ class Unit:
     start: Callable[[], int]
     is_ready: Callable[[], bool]
     stop_signal: int
+    stop_seconds: float
     ports: Mapping[str, int]
     provision: Callable[[], None] | None = None
     provision_each_start: bool = False
@@ -197,6 +199,7 @@ class Supervisor:
             start,
             lambda: bool(server.is_ready(home)),
             server.STOP_SIGNAL,
+            server.STOP_SECONDS,
             {name: port for name, port in home.ports.items() if name.startswith(prefixes)},
             lambda: server.provision(home),
             server.PROVISION_EACH_START,
@@ -212,7 +215,7 @@ class Supervisor:
         ports = {"grpc": home.ports[f"grpc_{name}"], "ops": home.ports[f"ops_{name}"]}
         if name == "gateway":
             ports["http"] = home.ports["http"]
-        return Unit(name, start, lambda: _readyz(home.ports[f"ops_{name}"]), signal.SIGTERM, ports)
+        return Unit(name, start, lambda: _readyz(home.ports[f"ops_{name}"]), signal.SIGTERM, STOP_SECONDS, ports)
 
     # -- one turn of the loop
 
@@ -415,14 +418,13 @@ class Supervisor:
             if unit.pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(unit.pid, unit.stop_signal)
-        deadline = time.monotonic() + STOP_SECONDS
+        began, killed = time.monotonic(), set[str]()
         while any(unit.pid for unit in units):
-            if time.monotonic() > deadline:
-                for unit in units:
-                    if unit.pid:
-                        self.say(f"{unit.name} did not stop in {STOP_SECONDS:.0f} s: killed")
-                        kill_group(unit.pid, signal.SIGKILL)
-                deadline = float("inf")
+            for unit in units:
+                if unit.pid and unit.name not in killed and time.monotonic() - began > unit.stop_seconds:
+                    self.say(f"{unit.name} did not stop in {unit.stop_seconds:g} s: killed")
+                    kill_group(unit.pid, signal.SIGKILL)
+                    killed.add(unit.name)
             signal.sigtimedwait({signal.SIGCHLD}, 0.2)
             self._reap()
 

@@ -13,6 +13,7 @@ NAME: Final = "nats"
 #: JetStream's directory may have been wiped while the server was down.
 PROVISION_EACH_START: Final = True
 DEATH_SIGNAL: Final = signal.SIGTERM
+STOP_SECONDS: Final = 15.0
 STOP_SIGNAL: Final = signal.SIGTERM
 
 #: Bound of all JetStream storage; domains' accounts reserve their share of it.

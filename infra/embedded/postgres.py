@@ -23,6 +23,7 @@ NAME: Final = "postgres"
 #: What provisioning makes survives a crash of the server, so once in a supervisor's life is enough.
 PROVISION_EACH_START: Final = False
 DEATH_SIGNAL: Final = signal.SIGINT
+STOP_SECONDS: Final = 15.0
 STOP_SIGNAL: Final = signal.SIGINT
 
 # Durability stays at PostgreSQL's defaults (fsync, full_page_writes and synchronous_commit are on).

@@ -13,8 +13,11 @@ from infra.embedded.home import LOOPBACK, Home, StartError, venv_binary, write_p
 
 NAME: Final = "s3"
 PROVISION_EACH_START: Final = True
-DEATH_SIGNAL: Final = signal.SIGTERM
+#: Its orderly stop now and then takes half a minute for reasons of its own. It must survive kill -9 at any moment anyway
+#: (the chaos tests do that), so it isn't waited for.
+DEATH_SIGNAL: Final = signal.SIGKILL
 STOP_SIGNAL: Final = signal.SIGTERM
+STOP_SECONDS: Final = 3.0
 
 #: bucket -> whether objects in it can be locked. What users upload and what is sealed is; page images can be remade.
 BUCKETS: Final = {"documents": True, "pages": False, "sealed": True}
