@@ -1,0 +1,117 @@
+"""The real ones: other services over gRPC, and the object store."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+from minio import Minio
+from minio.commonconfig import COMPLIANCE
+from minio.retention import Retention
+from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.ocr.v1 import service_pb2 as ocr_pb2
+from yunku.ocr.v1 import service_pb2_grpc as ocr_grpc
+from yunku.push.v1 import service_pb2 as push_pb2
+from yunku.push.v1 import service_pb2_grpc as push_grpc
+from yunku.signing.v1 import service_pb2 as signing_pb2
+from yunku.signing.v1 import service_pb2_grpc as signing_grpc
+from yunku.subject.v1 import service_pb2 as subject_pb2
+from yunku.subject.v1 import service_pb2_grpc as subject_grpc
+
+from kernel.errors import YunkuError
+from kernel.rpc.client import Peers
+from kernel.service import DOCUMENTS_BUCKET
+
+#: Inspection has its own wall limit in the sandbox, sealing parses and validates a whole document. Seconds.
+_INSPECT = 30
+_SEAL = 40
+
+
+class RemoteSubjects:
+    """The subject service."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def holder(self, subject_id: str) -> types_pb2.Holder:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        subject = (await stub.GetSubject(subject_pb2.GetSubjectRequest(subject_id=subject_id))).subject
+        return types_pb2.Holder(subject_id=subject.id, uscc=subject.uscc, name=subject.name, former_names=subject.former_names)
+
+
+class RemoteInspector:
+    """The ocr service's sandbox."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def inspect(self, sha256: str, size: int) -> types_pb2.Document:
+        stub = self._peers.stub(ocr_grpc.OcrServiceStub, "ocr")
+        answer = await stub.Inspect(ocr_pb2.InspectRequest(sha256=sha256, size=size), timeout=_INSPECT)
+        return answer.document
+
+
+class RemoteSealer:
+    """The signing service."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    def _stub(self) -> Any:
+        return self._peers.stub(signing_grpc.SigningServiceStub, "signing")
+
+    async def prepare(
+        self, view: service_pb2.Certificate, statement: bytes, request: service_pb2.PrepareSealRequest
+    ) -> service_pb2.PrepareSealResponse:
+        answer = await self._stub().Prepare(
+            signing_pb2.PrepareRequest(
+                certificate_id=view.id,
+                version=view.version,
+                holder=view.holder,
+                document=view.document,
+                statement=statement,
+                certificate_pem=request.certificate_pem,
+                seal_page=request.seal_page,
+                seal_box=request.seal_box if request.HasField("seal_box") else None,
+            ),
+            timeout=_SEAL,
+        )
+        return service_pb2.PrepareSealResponse(
+            preparation_id=answer.preparation_id,
+            to_sign=answer.to_sign,
+            digest_algorithm=answer.digest_algorithm,
+            expires_at=answer.expires_at,
+        )
+
+    async def complete(self, certificate_id: str, preparation_id: str, signature: bytes) -> types_pb2.Seal:
+        answer = await self._stub().Complete(
+            signing_pb2.CompleteRequest(preparation_id=preparation_id, signature=signature, certificate_id=certificate_id),
+            timeout=_SEAL,
+        )
+        seal: types_pb2.Seal = answer.seal
+        return seal
+
+
+class RemoteDomains:
+    """The push service."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def require(self, domain_id: str) -> None:
+        stub = self._peers.stub(push_grpc.PushServiceStub, "push")
+        try:
+            await stub.GetDomain(push_pb2.GetDomainRequest(domain_id=domain_id))
+        except YunkuError as refused:
+            if refused.code in ("not_found", "domain_unknown"):
+                raise YunkuError("domain_unknown", field="/domain") from None
+            raise
+
+
+class ObjectVault:
+    """S3 object lock."""
+
+    def __init__(self, store: Minio) -> None:
+        self._store = store
+
+    async def lock(self, sha256: str, retain_until: datetime) -> None:
+        await asyncio.to_thread(self._store.set_object_retention, DOCUMENTS_BUCKET, sha256, Retention(COMPLIANCE, retain_until))

@@ -1,0 +1,30 @@
+"""The composition root."""
+
+from datetime import timedelta
+
+from yunku.certificate.v1 import service_pb2_grpc
+
+import catalogue
+from kernel.eventlog.rebuild import declared
+from kernel.eventlog.runtime import attach
+from kernel.service import Runtime
+from services.certificate import adapters, consumers, rpc
+from services.certificate.handlers import Handlers
+from services.certificate.locker import Locker
+from services.certificate.settings import Settings
+
+
+async def build(runtime: Runtime[Settings]) -> None:
+    """Puts the service on its log and serves it. Raises catalogue.CatalogueError for a wrong catalogue."""
+    catalogue.load()
+    log = await attach(runtime, declared("certificate"), consumers.subscriptions)
+    handlers = Handlers(
+        log,
+        adapters.RemoteSubjects(runtime.peers),
+        adapters.RemoteInspector(runtime.peers),
+        adapters.RemoteSealer(runtime.peers),
+        adapters.RemoteDomains(runtime.peers),
+    )
+    locker = Locker(log, adapters.ObjectVault(runtime.object_store()), timedelta(days=runtime.settings.document_retention_days))
+    runtime.add_background("locker", locker.run)
+    runtime.rpc.register(service_pb2_grpc.add_CertificateServiceServicer_to_server, rpc.CertificateService(log, handlers))

@@ -1,0 +1,644 @@
+"""The life of a certificate: pure decisions over a frozen state (domain.md, "The life of a certificate").
+
+The state is the certificate as callers see it (``view``, never changed in place), so that what is answered, what is kept as read
+model and what is decided upon can't differ. Clocks, ids and answers of other services are handed in.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
+
+from catalogue import CertificateType
+from kernel.errors import FieldError, YunkuError
+
+DRAFT: Final = "draft"
+SUBMITTED: Final = "submitted"
+DISCARDED: Final = "discarded"
+
+#: Push states that the domain still has to decide.
+PENDING: Final = ("requested", "delivered", "acknowledged")
+
+MAX_MARKS: Final = 200
+MAX_MARKS_PER_FIELD: Final = 8
+MAX_VALUE: Final = 4000
+#: A box must be at least this wide and high, as a fraction of the page: a stray click marks nothing.
+MIN_SIDE: Final = 0.001
+#: Codes begin with the province (辽宁省, GB/T 2260).
+PROVINCE: Final = "21"
+
+
+def _nothing() -> service_pb2.Certificate:
+    return service_pb2.Certificate()
+
+
+@dataclass(frozen=True)
+class State:
+    """One certificate. ``view`` must not be changed in place; ``locked`` is whether the present document is under retention."""
+
+    view: service_pb2.Certificate = field(default_factory=_nothing)
+    catalogue_version: str = ""
+    locked: bool = False
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.view.id)
+
+
+# -- events to state ---------------------------------------------------------------------------------------------------
+
+
+def _drafted(view: service_pb2.Certificate, event: events_pb2.CertificateDrafted, at: datetime) -> None:
+    view.id = event.certificate_id
+    view.holder.CopyFrom(event.holder)
+    view.type = event.type
+    view.state = DRAFT
+    view.mode = event.mode
+    view.fields.update(event.fields)
+    view.person_id = event.person_id
+    view.performance_id = event.performance_id
+    view.version = event.version
+    view.recognition.state = "none"
+    view.verification.state = "none"
+    view.verification.light = types_pb2.LIGHT_NONE
+    view.light = types_pb2.LIGHT_NONE
+    view.created_at.CopyFrom(_stamp(at))
+
+
+def _break(view: service_pb2.Certificate, version: int) -> None:
+    """The user changed what a verdict or a seal was over: the verdict is stale, the seal is broken."""
+    view.version = version
+    if view.verification.state != "none":
+        view.verification.state = "stale"
+    view.light = types_pb2.LIGHT_NONE
+    view.ClearField("seal")
+
+
+def _uploaded(view: service_pb2.Certificate, event: events_pb2.CertificateUploaded, at: datetime) -> None:
+    _break(view, event.version)
+    view.document.CopyFrom(event.document)
+    view.ClearField("marks")
+    view.ClearField("recognition")
+    view.recognition.state = "running"
+
+
+def _recognised(view: service_pb2.Certificate, event: events_pb2.RecognitionRecorded, at: datetime) -> None:
+    view.ClearField("recognition")
+    view.recognition.state = "done"
+    view.recognition.fields.extend(event.fields)
+    view.recognition.engine = event.engine
+    view.recognition.engine_version = event.engine_version
+
+
+def _recognition_delayed(view: service_pb2.Certificate, event: events_pb2.RecognitionDelayed, at: datetime) -> None:
+    view.recognition.state = "delayed"
+    view.recognition.reason = event.reason
+
+
+def _stated(view: service_pb2.Certificate, event: events_pb2.FieldsStated, at: datetime) -> None:
+    _break(view, event.version)
+    view.ClearField("fields")
+    view.fields.update(event.fields)
+    view.ClearField("absent")
+    view.absent.extend(event.absent)
+
+
+def _marked(view: service_pb2.Certificate, event: events_pb2.FieldsMarked, at: datetime) -> None:
+    _break(view, event.version)
+    view.ClearField("marks")
+    view.marks.extend(event.marks)
+
+
+def _switched(view: service_pb2.Certificate, event: events_pb2.ModeSwitched, at: datetime) -> None:
+    view.mode = event.mode
+
+
+def _requested(view: service_pb2.Certificate, event: events_pb2.VerificationRequested, at: datetime) -> None:
+    view.holder.CopyFrom(event.holder)
+    view.ClearField("verification")
+    view.verification.id = event.verification_id
+    view.verification.state = "running"
+    view.verification.light = types_pb2.LIGHT_NONE
+    view.verification.version = event.version
+    view.light = types_pb2.LIGHT_NONE
+    view.ClearField("seal")
+
+
+def _verdict(view: service_pb2.Certificate, event: events_pb2.VerdictRecorded, at: datetime) -> None:
+    fresh = event.version == view.version
+    verification = view.verification
+    verification.ClearField("reason")
+    verification.state = "done" if fresh else "stale"
+    verification.light = event.light
+    verification.fields.extend(event.fields)
+    verification.rules.extend(event.rules)
+    verification.rules_version = event.rules_version
+    verification.engine_version = event.engine_version
+    if fresh:
+        view.light = event.light
+
+
+def _verification_delayed(view: service_pb2.Certificate, event: events_pb2.VerificationDelayed, at: datetime) -> None:
+    view.verification.state = "delayed"
+    view.verification.reason = event.reason
+
+
+def _sealed(view: service_pb2.Certificate, event: events_pb2.SealRecorded, at: datetime) -> None:
+    view.seal.CopyFrom(event.seal)
+
+
+def _submitted(view: service_pb2.Certificate, event: events_pb2.Submitted, at: datetime) -> None:
+    view.state = SUBMITTED
+    view.unique_code = event.unique_code
+    view.submitted_at.CopyFrom(_stamp(at))
+
+
+def _discarded(view: service_pb2.Certificate, event: events_pb2.Discarded, at: datetime) -> None:
+    view.state = DISCARDED
+
+
+def _push_requested(view: service_pb2.Certificate, event: events_pb2.PushRequested, at: datetime) -> None:
+    push = view.pushes.add()
+    push.id = event.push_id
+    push.number = event.number
+    push.domain_id = event.domain_id
+    push.state = "requested"
+    push.version = event.version
+    push.pushed_at.CopyFrom(_stamp(at))
+
+
+def _push_progress(view: service_pb2.Certificate, event: events_pb2.PushProgressRecorded, at: datetime) -> None:
+    _push(view, event.push_id).state = event.state.lower()
+
+
+def _reviewed(view: service_pb2.Certificate, event: events_pb2.ReviewRecorded, at: datetime) -> None:
+    push = _push(view, event.push_id)
+    push.state = event.decision
+    push.opinion = event.opinion
+    push.reviewed_at.FromMicroseconds(event.reviewed_at_us)
+
+
+def _unchanged(view: service_pb2.Certificate, event: Message, at: datetime) -> None:
+    """The event stands in the history and changes nothing that is shown."""
+
+
+_EVOLVE: Final[dict[type[Message], Callable[[service_pb2.Certificate, Any, datetime], None]]] = {
+    events_pb2.CertificateDrafted: _drafted,
+    events_pb2.CertificateUploaded: _uploaded,
+    events_pb2.DocumentLocked: _unchanged,
+    events_pb2.RecognitionRecorded: _recognised,
+    events_pb2.RecognitionDelayed: _recognition_delayed,
+    events_pb2.FieldsStated: _stated,
+    events_pb2.FieldsMarked: _marked,
+    events_pb2.ModeSwitched: _switched,
+    events_pb2.VerificationRequested: _requested,
+    events_pb2.VerdictRecorded: _verdict,
+    events_pb2.VerificationDelayed: _verification_delayed,
+    events_pb2.SealRecorded: _sealed,
+    events_pb2.Submitted: _submitted,
+    events_pb2.Discarded: _discarded,
+    events_pb2.PushRequested: _push_requested,
+    events_pb2.PushWithdrawalRequested: _unchanged,
+    events_pb2.PushProgressRecorded: _push_progress,
+    events_pb2.ReviewRecorded: _reviewed,
+}
+EVENTS: Final = tuple(_EVOLVE)
+
+
+def evolve(state: State, event: Any, at: datetime) -> State:
+    """The state after one event; pure."""
+    view = service_pb2.Certificate()
+    view.CopyFrom(state.view)
+    _EVOLVE[type(event)](view, event, at)
+    view.revision = state.view.revision + 1
+    view.updated_at.CopyFrom(_stamp(at))
+    catalogue_version, locked = state.catalogue_version, state.locked
+    match event:
+        case events_pb2.CertificateDrafted():
+            catalogue_version = event.catalogue_version
+        case events_pb2.CertificateUploaded():
+            locked = False
+        case events_pb2.DocumentLocked():
+            locked = event.sha256 == view.document.sha256
+    return State(view, catalogue_version, locked)
+
+
+def _push(view: service_pb2.Certificate, push_id: str) -> service_pb2.PushRecord:
+    for push in view.pushes:
+        if push.id == push_id:
+            return push
+    raise YunkuError("not_found")
+
+
+def _stamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+# -- what must hold for every command ----------------------------------------------------------------------------------
+
+
+def owned(state: State, subject_id: str) -> service_pb2.Certificate:
+    """The certificate, where it is the subject's; ``not_found`` otherwise (whether it exists isn't told)."""
+    if not state.exists or state.view.holder.subject_id != subject_id:
+        raise YunkuError("not_found")
+    return state.view
+
+
+def _draft(state: State, subject_id: str, expected_version: int) -> service_pb2.Certificate:
+    view = owned(state, subject_id)
+    if expected_version and view.version != expected_version:
+        raise YunkuError("version_conflict", version=str(view.version))
+    if view.state != DRAFT:
+        raise YunkuError("wrong_state", state=view.state)
+    return view
+
+
+# -- commands of the company -------------------------------------------------------------------------------------------
+
+
+def draft(
+    state: State,
+    *,
+    certificate_id: str,
+    holder: types_pb2.Holder,
+    kind: CertificateType,
+    catalogue_version: str,
+    mode: types_pb2.Mode.ValueType,
+    fields: Mapping[str, str],
+    person_id: str = "",
+    performance_id: str = "",
+) -> list[Message]:
+    """Begins an entry. Idempotent: the id stands for the one draft."""
+    if state.exists:
+        return []
+    allowed = {"SMART": types_pb2.MODE_SMART, "MANUAL": types_pb2.MODE_MANUAL}
+    if mode not in {allowed[name] for name in kind.modes}:
+        raise YunkuError("mode_invalid", field="/mode")
+    return [
+        events_pb2.CertificateDrafted(
+            certificate_id=certificate_id,
+            holder=holder,
+            type=kind.code,
+            mode=mode,
+            fields=_canonical(kind, fields),
+            catalogue_version=catalogue_version,
+            version=1,
+            person_id=person_id,
+            performance_id=performance_id,
+        )
+    ]
+
+
+def upload(state: State, subject_id: str, document: types_pb2.Document, expected_version: int) -> list[Message]:
+    """Uploads or replaces the document; the same bytes again change nothing."""
+    view = _draft(state, subject_id, expected_version)
+    if view.document.sha256 == document.sha256:
+        return []
+    return [
+        events_pb2.CertificateUploaded(certificate_id=view.id, type=view.type, mode=view.mode, document=document, version=view.version + 1)
+    ]
+
+
+def state_fields(
+    state: State,
+    subject_id: str,
+    kind: CertificateType,
+    fields: Mapping[str, str],
+    absent: Collection[str] | None,
+    expected_version: int,
+) -> list[Message]:
+    """States values (those named; an empty one clears). ``absent`` replaces what the print is said not to carry (None: as it was)."""
+    view = _draft(state, subject_id, expected_version)
+    stated = dict(view.fields)
+    canonical = _canonical(kind, fields)
+    for name in fields:
+        stated.pop(name, None)
+    stated.update(canonical)
+    missing = sorted(view.absent if absent is None else set(absent))
+    wrong = [
+        FieldError(f"/absent/{number}", "field_unknown" if not kind.has_field(name) else "field_required")
+        for number, name in enumerate(missing)
+        if not kind.has_field(name) or not kind.field(name).may_be_absent
+    ]
+    if wrong:
+        raise YunkuError(wrong[0].code, errors=wrong)
+    if stated == dict(view.fields) and missing == list(view.absent):
+        return []
+    return [events_pb2.FieldsStated(certificate_id=view.id, fields=stated, absent=missing, version=view.version + 1)]
+
+
+def mark_fields(
+    state: State, subject_id: str, kind: CertificateType, marks: Sequence[types_pb2.Mark], expected_version: int
+) -> list[Message]:
+    """Replaces the marks. Every refusal names the mark by its place in the list."""
+    view = _draft(state, subject_id, expected_version)
+    if not view.HasField("document"):
+        raise YunkuError("document_missing")
+    if len(marks) > MAX_MARKS:
+        raise YunkuError("value_too_long", field="/marks", max=str(MAX_MARKS))
+    pages = {page.number for page in view.document.pages}
+    wrong: list[FieldError] = []
+    counts: dict[str, int] = {}
+    for number, mark in enumerate(marks):
+        at = f"/marks/{number}"
+        counts[mark.field] = counts.get(mark.field, 0) + 1
+        if not kind.has_field(mark.field):
+            wrong.append(FieldError(f"{at}/field", "field_unknown", {"field": mark.field[:100]}))
+        elif not kind.field(mark.field).takes_mark:
+            wrong.append(FieldError(f"{at}/field", "field_not_markable", {"field": mark.field}))
+        elif counts[mark.field] > MAX_MARKS_PER_FIELD:
+            wrong.append(FieldError(f"{at}/field", "mark_duplicate", {"field": mark.field}))
+        if mark.page not in pages:
+            wrong.append(FieldError(f"{at}/page", "page_unknown", {"page": str(mark.page)}))
+        if not _on_page(mark.box):
+            wrong.append(FieldError(f"{at}/box", "box_outside_page"))
+    if wrong:
+        raise YunkuError(wrong[0].code, errors=wrong[:50])
+    if list(view.marks) == list(marks):
+        return []
+    return [events_pb2.FieldsMarked(certificate_id=view.id, document=view.document, marks=marks, version=view.version + 1, type=view.type)]
+
+
+def switch_mode(
+    state: State, subject_id: str, kind: CertificateType, mode: types_pb2.Mode.ValueType, expected_version: int
+) -> list[Message]:
+    """Switches between 智能模式 and 人工模式 at any time before sealing; nothing typed or marked is lost."""
+    view = _draft(state, subject_id, expected_version)
+    names = {types_pb2.MODE_SMART: "SMART", types_pb2.MODE_MANUAL: "MANUAL"}
+    if names.get(mode) not in kind.modes:
+        raise YunkuError("mode_invalid", field="/mode")
+    if view.mode == mode:
+        return []
+    if view.HasField("seal"):
+        raise YunkuError("wrong_state", state="sealed")
+    return [events_pb2.ModeSwitched(certificate_id=view.id, mode=mode, version=view.version)]
+
+
+def request_verification(
+    state: State,
+    subject_id: str,
+    kind: CertificateType,
+    *,
+    verification_id: str,
+    holder: types_pb2.Holder,
+    catalogue_version: str,
+    expected_version: int,
+) -> list[Message]:
+    """Asks for the verdict over what stands now. While one runs over the same content, that one is answered."""
+    view = _draft(state, subject_id, expected_version)
+    if not kind.verification:
+        raise YunkuError("wrong_state", state="no_verification")
+    if not view.HasField("document"):
+        raise YunkuError("document_missing")
+    same_content = view.verification.version == view.version and view.holder == holder
+    if view.verification.state in ("running", "delayed") and same_content:
+        return []
+    if view.verification.state == "done" and same_content and view.HasField("seal"):
+        return []  # the verdict under the seal stands; asking again must not break the seal
+    return [
+        events_pb2.VerificationRequested(
+            certificate_id=view.id,
+            verification_id=verification_id,
+            holder=holder,
+            type=view.type,
+            document=view.document,
+            fields=view.fields,
+            absent=view.absent,
+            marks=view.marks,
+            version=view.version,
+            catalogue_version=catalogue_version,
+        )
+    ]
+
+
+def _fresh_verdict(view: service_pb2.Certificate, kind: CertificateType) -> None:
+    """Refuses unless a verdict over the present content stands and is not RED, where the type has a verification at all."""
+    if not kind.verification:
+        return
+    verification = view.verification
+    if verification.state == "none":
+        raise YunkuError("verification_missing")
+    if verification.state in ("running", "delayed"):
+        raise YunkuError("verification_running")
+    if verification.state == "stale" or verification.version != view.version:
+        raise YunkuError("verification_stale")
+    if view.light not in (types_pb2.LIGHT_YELLOW, types_pb2.LIGHT_GREEN):
+        raise YunkuError("light_red")
+
+
+def may_seal(state: State, subject_id: str, kind: CertificateType, expected_version: int) -> service_pb2.Certificate:
+    """The certificate, where it may be sealed now: a draft with a document and a fresh verdict that is not RED."""
+    view = _draft(state, subject_id, expected_version)
+    if not view.HasField("document"):
+        raise YunkuError("document_missing")
+    _fresh_verdict(view, kind)
+    return view
+
+
+def record_seal(state: State, certificate_id: str, seal: types_pb2.Seal) -> list[Message]:
+    """Takes a valid seal in. One over content that has changed since is no seal of this certificate, and is passed over."""
+    view = state.view
+    if view.id != certificate_id or view.state != DRAFT or seal.version != view.version:
+        return []
+    if view.HasField("seal") and view.seal.seal_id == seal.seal_id:
+        return []
+    return [events_pb2.SealRecorded(certificate_id=certificate_id, seal=seal)]
+
+
+def submit(state: State, subject_id: str, kind: CertificateType, *, today: date, expected_version: int) -> list[Message]:
+    """Enters the register: every required field, a document that hasn't expired, a fresh verdict that is not RED, a valid seal."""
+    view = _draft(state, subject_id, expected_version)
+    missing = [
+        FieldError(f"/fields/{one.name}", "field_required", {"field": one.name})
+        for one in kind.fields
+        if one.required and one.name not in view.fields and one.name not in view.absent
+    ]
+    if missing:
+        raise YunkuError("field_required", errors=missing)
+    if not view.HasField("document"):
+        raise YunkuError("document_missing")
+    _fresh_verdict(view, kind)
+    if not view.HasField("seal") or view.seal.version != view.version:
+        raise YunkuError("seal_missing")
+    _, valid_until = kind.validity(view.fields)
+    if valid_until and date.fromisoformat(valid_until) < today:
+        raise YunkuError("document_expired", valid_until=valid_until)
+    return [
+        events_pb2.Submitted(
+            certificate_id=view.id,
+            holder=view.holder,
+            type=view.type,
+            version=view.version,
+            unique_code=unique_code(kind.code_letter, view.id),
+            light=view.light,
+            fields=view.fields,
+            document=view.document,
+            seal=view.seal,
+            valid_until=valid_until,
+        )
+    ]
+
+
+def discard(state: State, subject_id: str, expected_version: int) -> list[Message]:
+    """Gives a draft up; its history stays readable."""
+    view = owned(state, subject_id)
+    if view.state == DISCARDED:
+        return []
+    return [events_pb2.Discarded(certificate_id=_draft(state, subject_id, expected_version).id)]
+
+
+def request_push(state: State, subject_id: str, *, push_id: str, domain_id: str) -> list[Message]:
+    """Pushes the submitted version to a domain; at most one push of a version is pending there."""
+    view = owned(state, subject_id)
+    if view.state != SUBMITTED:
+        raise YunkuError("not_submitted")
+    if any(push.id == push_id for push in view.pushes):
+        return []
+    if any(push.domain_id == domain_id and push.version == view.version and push.state in PENDING for push in view.pushes):
+        raise YunkuError("push_exists", field="/domain")
+    return [
+        events_pb2.PushRequested(
+            certificate_id=view.id,
+            push_id=push_id,
+            number=len(view.pushes) + 1,
+            domain_id=domain_id,
+            holder=view.holder,
+            type=view.type,
+            version=view.version,
+            unique_code=view.unique_code,
+            light=view.light,
+            fields=view.fields,
+            document=view.document,
+            seal=view.seal,
+        )
+    ]
+
+
+def withdraw_push(state: State, subject_id: str, push_id: str) -> list[Message]:
+    """Asks for a pending push back; the push service decides, since a review may have come first."""
+    push = _push(owned(state, subject_id), push_id)
+    if push.state == "withdrawn":
+        return []
+    if push.state not in PENDING:
+        raise YunkuError("push_not_pending", state=push.state)
+    return [events_pb2.PushWithdrawalRequested(certificate_id=state.view.id, push_id=push_id)]
+
+
+# -- what other services found out -------------------------------------------------------------------------------------
+
+
+def record_recognition(state: State, event: events_pb2.RecognitionRecorded) -> list[Message]:
+    """Takes recognised fields in, where the document is still the one that was read."""
+    view = state.view
+    if view.document.sha256 != event.document_sha256 or view.recognition.state == "done":
+        return []
+    return [event]
+
+
+def record_recognition_delay(state: State, event: events_pb2.RecognitionDelayed) -> list[Message]:
+    view = state.view
+    if view.document.sha256 != event.document_sha256 or view.recognition.state != "running":
+        return []
+    return [event]
+
+
+def record_verdict(state: State, event: events_pb2.VerdictRecorded) -> list[Message]:
+    """Takes a verdict in, where it is the one that was last asked for."""
+    verification = state.view.verification
+    if verification.id != event.verification_id or verification.state not in ("running", "delayed", "stale") or verification.engine_version:
+        return []
+    return [event]
+
+
+def record_verification_delay(state: State, event: events_pb2.VerificationDelayed) -> list[Message]:
+    verification = state.view.verification
+    if verification.id != event.verification_id or verification.state != "running":
+        return []
+    return [event]
+
+
+def record_progress(state: State, event: events_pb2.PushProgressRecorded) -> list[Message]:
+    """Takes in how far a push got; never backwards, and never past a decision."""
+    order = ("requested", "delivered", "acknowledged", "withdrawn")
+    for push in state.view.pushes:
+        if push.id == event.push_id and push.state in PENDING and order.index(event.state.lower()) > order.index(push.state):
+            return [event]
+    return []
+
+
+def record_review(state: State, event: events_pb2.ReviewRecorded) -> list[Message]:
+    """Takes the domain's decision in, once."""
+    for push in state.view.pushes:
+        if push.id == event.push_id and push.state in PENDING:
+            return [event]
+    return []
+
+
+def record_lock(state: State, event: events_pb2.DocumentLocked) -> list[Message]:
+    if state.locked or state.view.document.sha256 != event.sha256:
+        return []
+    return [event]
+
+
+# -- small rules -------------------------------------------------------------------------------------------------------
+
+
+def _canonical(kind: CertificateType, fields: Mapping[str, str]) -> dict[str, str]:
+    too_long = [
+        FieldError(f"/fields/{name[:100]}", "value_too_long", {"max": str(MAX_VALUE)}) for name in fields if len(fields[name]) > MAX_VALUE
+    ]
+    if too_long:
+        raise YunkuError("value_too_long", errors=too_long[:50])
+    canonical, problems = kind.parse(fields)
+    if problems:
+        errors = [
+            FieldError(
+                f"/fields/{name[:100]}",
+                "field_unknown" if problem.code == "field.unknown" else "value_invalid",
+                {"field": name[:100], "problem": problem.code},
+            )
+            for name, problem in problems.items()
+        ]
+        raise YunkuError(errors[0].code, errors=errors[:50])
+    return canonical
+
+
+def _on_page(box: types_pb2.Box) -> bool:
+    # Comparisons with NaN are false, so a box with one fails here.
+    return (
+        0.0 <= box.x0 <= 1.0
+        and 0.0 <= box.y0 <= 1.0
+        and 0.0 <= box.x1 <= 1.0
+        and 0.0 <= box.y1 <= 1.0
+        and box.x1 - box.x0 >= MIN_SIDE
+        and box.y1 - box.y0 >= MIN_SIDE
+    )
+
+
+def unique_code(letter: str, certificate_id: str) -> str:
+    """The public identifier (唯一标识码): province, type letter, 16 characters that follow from the certificate's id, check character.
+
+    The alphabet is base32 (no 0, 1, 8, 9); the check character is ISO 7064 MOD 37-2's simple form over it, which finds every
+    single wrong character and every swap of neighbours.
+    """
+    body = PROVINCE + letter + base64.b32encode(hashlib.sha256(certificate_id.encode()).digest()).decode()[:16]
+    return body + check_character(body)
+
+
+_CHECK_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*"
+
+
+def check_character(body: str) -> str:
+    """ISO 7064 MOD 37-2 over digits and capital letters."""
+    remainder = 0
+    for character in body:
+        remainder = (remainder + _CHECK_ALPHABET.index(character)) * 2 % 37
+    return _CHECK_ALPHABET[(38 - remainder) % 37]

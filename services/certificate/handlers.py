@@ -1,0 +1,248 @@
+"""Commands: load, ask others what must be asked, decide, append. No remote call happens inside a transaction."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from yunku.certificate.v1 import service_pb2, types_pb2
+
+import catalogue
+from catalogue import CertificateType
+from kernel import context as call_context
+from kernel import ids
+from kernel.errors import YunkuError
+from kernel.eventlog.store import EventLog
+from services.certificate import domain
+from services.certificate.ports import Domains, Inspector, Sealer, Subjects
+from services.certificate.projections import CERTIFICATE, view_of
+
+R = TypeVar("R", bound=Message)
+
+#: A document's dates are China's.
+CHINA: Final = timezone(timedelta(hours=8))
+
+
+def certificate_id(text: str) -> UUID:
+    """The id of a certificate; what is none names no certificate of the caller's."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise YunkuError("not_found") from None
+
+
+class Handlers:
+    """One method per command; each answers with the certificate as it is after its own event."""
+
+    def __init__(self, log: EventLog, subjects: Subjects, inspector: Inspector, sealer: Sealer, domains: Domains) -> None:
+        self._log = log
+        self._subjects = subjects
+        self._inspector = inspector
+        self._sealer = sealer
+        self._domains = domains
+
+    async def draft(self, request: service_pb2.DraftCertificateRequest) -> service_pb2.DraftCertificateResponse:
+        context = call_context.current()
+        subject_id = context.caller.require_subject()
+        known = catalogue.load()
+        if not known.has_type(request.type):
+            raise YunkuError("type_unknown", field="/type")
+        # One id per idempotency key, so that a command whose answer was lost makes one draft, not two.
+        key = context.idempotency_key
+        made = ids.derived("certificate", context.caller.id, key) if key else ids.uuid7()
+        holder = await self._subjects.holder(subject_id)
+        outcome = await self._log.execute(
+            CERTIFICATE,
+            made,
+            lambda state: domain.draft(
+                state,
+                certificate_id=str(made),
+                holder=holder,
+                kind=known.type(request.type),
+                catalogue_version=known.version,
+                mode=request.mode,
+                fields=request.fields,
+                person_id=request.person_id,
+                performance_id=request.performance_id,
+            ),
+            context,
+            respond=lambda state, _: service_pb2.DraftCertificateResponse(certificate=view_of(state)),
+        )
+        return _reply(service_pb2.DraftCertificateResponse, outcome.response)
+
+    async def upload(self, request: service_pb2.UploadDocumentRequest) -> service_pb2.UploadDocumentResponse:
+        view = await self._own(request.certificate_id)
+        if view.state != domain.DRAFT:
+            raise YunkuError("wrong_state", state=view.state)
+        document = await self._inspector.inspect(request.sha256, request.size)
+        document.file_name = request.file_name[:200]
+        return await self._command(
+            service_pb2.UploadDocumentResponse,
+            request.certificate_id,
+            lambda state, subject_id, _: domain.upload(state, subject_id, document, request.expected_version),
+        )
+
+    async def state_fields(self, request: service_pb2.StateFieldsRequest) -> service_pb2.StateFieldsResponse:
+        return await self._command(
+            service_pb2.StateFieldsResponse,
+            request.certificate_id,
+            lambda state, subject_id, kind: domain.state_fields(
+                state,
+                subject_id,
+                kind(),
+                request.fields,
+                list(request.absent) if request.set_absent else None,
+                request.expected_version,
+            ),
+        )
+
+    async def mark_fields(self, request: service_pb2.MarkFieldsRequest) -> service_pb2.MarkFieldsResponse:
+        return await self._command(
+            service_pb2.MarkFieldsResponse,
+            request.certificate_id,
+            lambda state, subject_id, kind: domain.mark_fields(state, subject_id, kind(), request.marks, request.expected_version),
+        )
+
+    async def switch_mode(self, request: service_pb2.SwitchModeRequest) -> service_pb2.SwitchModeResponse:
+        return await self._command(
+            service_pb2.SwitchModeResponse,
+            request.certificate_id,
+            lambda state, subject_id, kind: domain.switch_mode(state, subject_id, kind(), request.mode, request.expected_version),
+        )
+
+    async def request_verification(self, request: service_pb2.RequestVerificationRequest) -> service_pb2.RequestVerificationResponse:
+        view = await self._own(request.certificate_id)
+        holder = await self._subjects.holder(view.holder.subject_id)
+        version = catalogue.load().version
+        made = str(ids.uuid7())
+        return await self._command(
+            service_pb2.RequestVerificationResponse,
+            request.certificate_id,
+            lambda state, subject_id, kind: domain.request_verification(
+                state,
+                subject_id,
+                kind(),
+                verification_id=made,
+                holder=holder,
+                catalogue_version=version,
+                expected_version=request.expected_version,
+            ),
+        )
+
+    async def prepare_seal(self, request: service_pb2.PrepareSealRequest) -> service_pb2.PrepareSealResponse:
+        await self._own(request.certificate_id)
+        state = (await self._log.load(CERTIFICATE, certificate_id(request.certificate_id))).state
+        subject_id = call_context.current().caller.require_subject()
+        view = domain.may_seal(state, subject_id, catalogue.load().type(state.view.type), request.expected_version)
+        return await self._sealer.prepare(view, statement(view), request)
+
+    async def complete_seal(self, request: service_pb2.CompleteSealRequest) -> service_pb2.CompleteSealResponse:
+        view = await self._own(request.certificate_id)
+        if view.state != domain.DRAFT:
+            raise YunkuError("wrong_state", state=view.state)
+        # Signing records Signed before it answers; should this process end here, its consumer records the seal all the same.
+        seal = await self._sealer.complete(request.certificate_id, request.preparation_id, request.signature)
+
+        def decide(state: domain.State, subject_id: str, _: Any) -> Sequence[Message]:
+            present = domain.owned(state, subject_id)
+            if present.version != seal.version:
+                raise YunkuError("version_conflict", version=str(present.version))
+            return domain.record_seal(state, present.id, seal)
+
+        return await self._command(service_pb2.CompleteSealResponse, request.certificate_id, decide)
+
+    async def submit(self, request: service_pb2.SubmitRequest) -> service_pb2.SubmitResponse:
+        today = datetime.now(UTC).astimezone(CHINA).date()
+        return await self._command(
+            service_pb2.SubmitResponse,
+            request.certificate_id,
+            lambda state, subject_id, kind: domain.submit(
+                state, subject_id, kind(), today=today, expected_version=request.expected_version
+            ),
+        )
+
+    async def discard(self, request: service_pb2.DiscardRequest) -> service_pb2.DiscardResponse:
+        return await self._command(
+            service_pb2.DiscardResponse,
+            request.certificate_id,
+            lambda state, subject_id, _: domain.discard(state, subject_id, request.expected_version),
+        )
+
+    async def request_push(self, request: service_pb2.RequestPushRequest) -> service_pb2.RequestPushResponse:
+        context = call_context.current()
+        await self._own(request.certificate_id)
+        await self._domains.require(request.domain_id)
+        key = context.idempotency_key
+        made = str(ids.derived("push", context.caller.id, key) if key else ids.uuid7())
+        return await self._command(
+            service_pb2.RequestPushResponse,
+            request.certificate_id,
+            lambda state, subject_id, _: domain.request_push(state, subject_id, push_id=made, domain_id=request.domain_id),
+            push_id=made,
+        )
+
+    async def withdraw_push(self, request: service_pb2.WithdrawPushRequest) -> service_pb2.WithdrawPushResponse:
+        return await self._command(
+            service_pb2.WithdrawPushResponse,
+            request.certificate_id,
+            lambda state, subject_id, _: domain.withdraw_push(state, subject_id, request.push_id),
+        )
+
+    # -- what every command shares -------------------------------------------------------------------------------------
+
+    async def _own(self, text: str) -> service_pb2.Certificate:
+        """The caller's own certificate, before anything remote is asked for it."""
+        subject_id = call_context.current().caller.require_subject()
+        return domain.owned((await self._log.load(CERTIFICATE, certificate_id(text))).state, subject_id)
+
+    async def _command(self, response: type[R], text: str, decide: Any, **more: str) -> R:
+        """Runs ``decide(state, subject_id, kind)``; ``kind()`` is the certificate's type, looked up once ownership is known."""
+        context = call_context.current()
+        subject_id = context.caller.require_subject()
+
+        def decided(state: domain.State) -> Sequence[Message]:
+            def kind() -> CertificateType:
+                return catalogue.load().type(domain.owned(state, subject_id).type)
+
+            events: Sequence[Message] = decide(state, subject_id, kind)
+            return events
+
+        outcome = await self._log.execute(
+            CERTIFICATE,
+            certificate_id(text),
+            decided,
+            context,
+            respond=lambda state, _: response(certificate=view_of(state), **more),
+        )
+        return _reply(response, outcome.response)
+
+
+def statement(view: service_pb2.Certificate) -> bytes:
+    """What a seal is over besides the document's bytes: canonical UTF-8 JSON, embedded in the sealed PDF."""
+    content = {
+        "format": "yunku-statement:v1",
+        "certificate_id": view.id,
+        "version": view.version,
+        "type": view.type,
+        "holder": {"subject_id": view.holder.subject_id, "uscc": view.holder.uscc, "name": view.holder.name},
+        "document_sha256": view.document.sha256,
+        "fields": dict(view.fields),
+        "absent": list(view.absent),
+        "marks": [MessageToDict(mark, preserving_proto_field_name=True) for mark in view.marks],
+        "verification": {
+            "id": view.verification.id,
+            "light": types_pb2.Light.Name(view.light).removeprefix("LIGHT_"),
+            "rules_version": view.verification.rules_version,
+            "engine_version": view.verification.engine_version,
+        },
+    }
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _reply(kind: type[R], response: Any) -> R:
+    if not isinstance(response, kind):
+        raise TypeError(f"{type(response).__name__} is no {kind.__name__}")
+    return response

@@ -1,0 +1,70 @@
+"""What this log declares: the aggregate, its read model row, and what follows the whole log."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ClauseElement, Table, insert
+from yunku.certificate.v1 import events_pb2
+
+import catalogue
+from kernel.eventlog.aggregate import Aggregate, StateProjection
+from kernel.eventlog.events import EventTypes, RecordedEvent
+from kernel.eventlog.projections import LogProjection
+from services.certificate import domain, tables
+from services.certificate.upcasters import UPCASTERS
+
+TYPES: Final = EventTypes(events_pb2, UPCASTERS)
+
+
+def view_of(state: domain.State) -> Any:
+    """The certificate as callers see it, with its validity by the values stated."""
+    view = type(state.view)()
+    view.CopyFrom(state.view)
+    view.valid_from, view.valid_until = catalogue.load().type(view.type).validity(view.fields)
+    return view
+
+
+def certificate_row(stream_id: UUID, state: domain.State, version: int) -> Mapping[str, Any]:
+    """The read model row of a certificate."""
+    view = view_of(state)
+    return {
+        "certificate_id": stream_id,
+        "subject_id": view.holder.subject_id,
+        "module": catalogue.load().type(view.type).module,
+        "type": view.type,
+        "state": view.state,
+        "light": view.light,
+        "person_id": view.person_id,
+        "performance_id": view.performance_id,
+        "unique_code": view.unique_code or None,
+        "document_sha256": view.document.sha256 if view.HasField("document") else None,
+        "document_locked": state.locked,
+        "certificate": view.SerializeToString(deterministic=True),
+        "revision": version,
+    }
+
+
+def activity_rows(event: RecordedEvent, table: Table) -> Sequence[ClauseElement]:
+    """One line of activity per event."""
+    return [
+        insert(table).values(
+            position=event.position,
+            subject_id=event.meta.acting_subject_id,
+            certificate_id=event.stream_id,
+            type=event.short_type,
+            event_id=event.event_id,
+            at=event.recorded_at,
+        )
+    ]
+
+
+CERTIFICATE: Final = Aggregate(
+    name="certificate",
+    initial=domain.State(),
+    evolve=domain.evolve,
+    events=domain.EVENTS,
+    projections=(StateProjection(tables.certificates, version=1, row=certificate_row),),
+)
+AGGREGATES: Final = (CERTIFICATE,)
+LOG_PROJECTIONS: Final = (LogProjection(tables.activity, version=1, apply=activity_rows),)

@@ -1,0 +1,141 @@
+"""Questions, answered from the read models and, for history, from the log itself."""
+
+import json
+from typing import Any, Final
+from uuid import UUID
+
+from google.protobuf.json_format import MessageToDict, MessageToJson
+from sqlalchemy import select
+from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.kernel.v1 import kernel_pb2
+
+from kernel.context import Caller
+from kernel.errors import YunkuError
+from kernel.eventlog.sql import render
+from kernel.eventlog.store import EventLog
+from services.certificate import domain
+from services.certificate.handlers import certificate_id
+from services.certificate.tables import activity, certificates
+
+MAX_LIMIT: Final = 200
+
+
+def _may_see(view: service_pb2.Certificate, caller: Caller) -> bool:
+    return caller.kind == "service" or view.holder.subject_id == caller.subject_id or caller.has_role("AUDITOR")
+
+
+async def get(log: EventLog, text: str, caller: Caller) -> service_pb2.Certificate:
+    """The certificate, for its subject, auditors and services; else ``not_found``."""
+    wanted = certificate_id(text)
+    statement = select(certificates.c.certificate).where(certificates.c.certificate_id == wanted)
+    async with log.pool.connection() as connection:
+        row = await (await connection.execute(*render(statement), prepare=True)).fetchone()
+    if row is not None:
+        view = service_pb2.Certificate.FromString(bytes(row[0]))
+        if _may_see(view, caller):
+            return view
+    raise YunkuError("not_found")
+
+
+async def find(log: EventLog, request: service_pb2.ListCertificatesRequest, caller: Caller) -> service_pb2.ListCertificatesResponse:
+    """The subject's certificates, newest first; the cursor is the last id given, so paging stays right while entries are added."""
+    limit = min(request.limit or 50, MAX_LIMIT)
+    statement = select(certificates.c.certificate).where(certificates.c.subject_id == caller.require_subject())
+    for column in ("module", "type", "state", "person_id", "performance_id"):
+        wanted = getattr(request, column)
+        if wanted:
+            statement = statement.where(certificates.c[column] == wanted)
+    if not request.state:
+        statement = statement.where(certificates.c.state != domain.DISCARDED)
+    if request.light:
+        statement = statement.where(certificates.c.light == request.light)
+    if request.cursor:
+        try:
+            statement = statement.where(certificates.c.certificate_id < UUID(request.cursor))
+        except ValueError:
+            raise YunkuError("cursor_invalid", field="/cursor") from None
+    statement = statement.order_by(certificates.c.certificate_id.desc()).limit(limit + 1)
+    async with log.pool.connection() as connection:
+        rows = await (await connection.execute(*render(statement))).fetchall()
+    items = [service_pb2.Certificate.FromString(bytes(row[0])) for row in rows[:limit]]
+    return service_pb2.ListCertificatesResponse(items=items, next_cursor=items[-1].id if len(rows) > limit else "")
+
+
+async def history(log: EventLog, text: str, caller: Caller) -> service_pb2.GetHistoryResponse:
+    """The operation record: one line per event of the log, with who, when and what changed."""
+    events = await log.read_stream(certificate_id(text))
+    items: list[service_pb2.HistoryItem] = []
+    state = domain.State()
+    for event in events:
+        before, state = state.view, domain.evolve(state, event.data, event.recorded_at)
+        item = service_pb2.HistoryItem(
+            number=event.version,
+            actor_kind=kernel_pb2.ActorKind.Name(event.meta.actor_kind).removeprefix("ACTOR_KIND_").lower(),
+            actor_id=event.meta.actor_id,
+            type=event.short_type,
+            event_json=MessageToJson(event.data, preserving_proto_field_name=True, indent=None, ensure_ascii=False),
+            changes_json=json.dumps(_changes(before, state.view), ensure_ascii=False),
+            event_id=str(event.event_id),
+            hash=event.hash.hex(),
+            version=state.view.version,
+        )
+        item.at.FromDatetime(event.recorded_at)
+        items.append(item)
+    if not items or not _may_see(state.view, caller):
+        raise YunkuError("not_found")
+    return service_pb2.GetHistoryResponse(items=items)
+
+
+async def activity_since(log: EventLog, request: service_pb2.ListActivityRequest, caller: Caller) -> service_pb2.ListActivityResponse:
+    """What happened to the subject's certificates after a position; ``since`` 0 answers only where the log stands."""
+    subject_id = caller.require_subject()
+    async with log.pool.connection() as connection:
+        last = await (await connection.execute("SELECT position FROM projections WHERE name = 'activity'")).fetchone()
+        end = int(last[0]) if last else 0
+        if request.since <= 0:
+            return service_pb2.ListActivityResponse(position=end)
+        limit = min(request.limit or 100, 500)
+        statement = (
+            select(activity.c.position, activity.c.certificate_id, activity.c.type, activity.c.at, activity.c.event_id)
+            .where(activity.c.subject_id == subject_id, activity.c.position > request.since)
+            .order_by(activity.c.position)
+            .limit(limit)
+        )
+        rows = await (await connection.execute(*render(statement))).fetchall()
+    answer = service_pb2.ListActivityResponse(position=rows[-1][0] if len(rows) == limit else max(end, request.since))
+    for position, certificate, kind, at, event_id in rows:
+        item = answer.items.add(position=position, certificate_id=str(certificate), type=kind, event_id=str(event_id))
+        item.at.FromDatetime(at)
+    return answer
+
+
+def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
+    """What an operation record compares: everything a reader of the page sees."""
+    shown: dict[str, Any] = {f"fields.{name}": value for name, value in view.fields.items()}
+    for mark in view.marks:
+        shown.setdefault(f"marks.{mark.field}", []).append(
+            MessageToDict(mark, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        )
+    for push in view.pushes:
+        shown[f"pushes.{push.number}"] = push.state
+    shown |= {
+        "state": view.state,
+        "mode": types_pb2.Mode.Name(view.mode).removeprefix("MODE_"),
+        "light": types_pb2.Light.Name(view.light).removeprefix("LIGHT_"),
+        "absent": list(view.absent),
+        "document": view.document.sha256,
+        "recognition": view.recognition.state,
+        "verification": view.verification.state,
+        "seal": view.seal.sealed_sha256,
+        "unique_code": view.unique_code,
+    }
+    return shown
+
+
+def _changes(before: service_pb2.Certificate, after: service_pb2.Certificate) -> list[dict[str, Any]]:
+    old, new = (_shown(before) if before.id else {}), _shown(after)
+    return [
+        {"path": path, "before": old.get(path), "after": new.get(path)}
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path) and (old.get(path) or new.get(path))
+    ]
