@@ -10,7 +10,6 @@ Every refusal is a `YunkuError` with a document_* code. `SandboxUnavailable` say
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +23,7 @@ from kernel.sandbox.formats import JPEG, PDF, PNG, TIFF
 
 _log = structlog.get_logger("ocr.parsing")
 
-OPERATIONS: Final[Mapping[str, str]] = {
+OPERATIONS: Final[dict[str, str]] = {
     "inspect": "services.ocr.parsing_worker:inspect",
     "render": "services.ocr.parsing_worker:render",
     "text": "services.ocr.parsing_worker:text",
@@ -290,9 +289,8 @@ def _integer(value: object, least: int, most: int) -> int:
 
 
 def _number(value: object, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise _Malformed
-    _expect(least <= value <= most)
     return float(value)
 
 

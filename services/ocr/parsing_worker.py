@@ -211,6 +211,8 @@ def text(header: dict[str, Any], blobs: list[bytes]) -> Result:
         page.close()
     with damaged_if_it_fails(), pdfplumber.open(io.BytesIO(data), pages=[header["page"]]) as pdf:
         plumbed = pdf.pages[0]
+        # pdfminer takes the first corner for the lower left one; a file may begin with any.
+        plumbed.page_obj.mediabox = _ordered(plumbed.page_obj.mediabox)
         left, top, seen_width, seen_height = _seen_window(plumbed)
         if abs(seen_width - width) > 1 or abs(seen_height - height) > 1:
             # Two readers see two pages: text can't be laid over the picture.

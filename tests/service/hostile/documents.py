@@ -79,7 +79,7 @@ def image(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 30), **opti
     """A picture whose left upper quarter is dark and the rest light."""
     picture = Image.new("L", size, 230)
     picture.paste(20, (0, 0, size[0] // 2, size[1] // 2))
-    converted = Image.new("I;16", size) if mode == "I;16" else picture.convert(mode)
+    converted = Image.new("I;16", size) if mode == "I;16" else picture.convert(mode, dither=Image.Dither.NONE)
     if mode == "I;16":
         converted.putdata([value * 257 for value in picture.tobytes()])
     buffer = io.BytesIO()
