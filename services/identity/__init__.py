@@ -1,0 +1,1 @@
+"""Accounts, credentials, sessions, memberships and roles, and the audit of logins."""
