@@ -41,7 +41,6 @@ _COMMON: Final = frozenset(
     5201314a
     """.split()  # noqa: SIM905 (words are read as words)
 )
-)
 
 
 def check_password(password: str, phone: str) -> str:
