@@ -49,14 +49,20 @@ class SealLocker:
                     await asyncio.wait_for(self._awake.wait(), _IDLE_SECONDS)
 
     async def lock_batch(self) -> int:
-        """Locks what waits, at most 50; returns how many there were."""
+        """Locks what waits, at most 50; returns how many it locked. One that can't be locked doesn't hold up the
+        rest."""
         query = select(preparations.c.preparation_id).where(preparations.c.to_lock).limit(_BATCH)
         async with self._log.pool.connection() as connection:
             rows = await (await connection.execute(*render(query))).fetchall()
+        locked = 0
         for (stream_id,) in rows:
-            await self._lock(stream_id)
             beat()
-        return len(rows)
+            try:
+                await self._lock(stream_id)
+                locked += 1
+            except Exception as error:
+                _log.error("not_locked", seal_id=str(stream_id), exc_info=error)
+        return locked
 
     async def _lock(self, stream_id: UUID) -> None:
         state = (await self._log.load(SEAL, stream_id)).state

@@ -16,6 +16,8 @@ SEALED: Final = "sealed"
 #: Larger than any sealed document: 20 MB upload, its picture without loss, attachments.
 MAX_OBJECT_BYTES: Final = 512 * 1024 * 1024
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
+# What stores answer for an object without retention: AWS and MinIO the first, SeaweedFS the second.
+_UNLOCKED: Final = frozenset({"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"})
 
 
 class ObjectMissing(Exception):
@@ -71,7 +73,12 @@ class Objects:
         self._client.put_object(bucket, key, BytesIO(data), len(data), media_type)
 
     def _lock(self, bucket: str, key: str, until: datetime) -> datetime:
-        standing = self._client.get_object_retention(bucket, key)
+        try:
+            standing = self._client.get_object_retention(bucket, key)
+        except S3Error as error:
+            if error.code not in _UNLOCKED:
+                raise
+            standing = None
         if standing is not None and standing.mode == COMPLIANCE:
             held: datetime = standing.retain_until_date
             held = held if held.tzinfo else held.replace(tzinfo=UTC)
