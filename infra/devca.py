@@ -32,9 +32,9 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 KeyKind = Literal["rsa", "rsa3072", "ec"]
 
 ORGANIZATION_IDENTIFIER: Final = ObjectIdentifier("2.5.4.97")
-#: Two invented companies of Shenyang and Dalian; the codes' check digits are right (GB 32100).
-DEMO_COMPANY: Final = ("沈阳云库示范建设工程有限公司", "91210102MA0YK0001X")
-SECOND_COMPANY: Final = ("大连另一建筑工程有限公司", "91210202MA0YK00026")
+#: Two invented companies of Shenyang and Dalian; the codes' check digits are right (GB 32100 and GB 11714).
+DEMO_COMPANY: Final = ("沈阳云库示范建设工程有限公司", "91210102MA0YK0007G")
+SECOND_COMPANY: Final = ("大连另一建筑工程有限公司", "91210202MA0YK0015G")
 
 _DAY: Final = timedelta(days=1)
 _CA_LIFE: Final = 3650 * _DAY
