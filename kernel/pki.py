@@ -6,7 +6,7 @@ that must be there and fresh (hard fail), no network. The path is validated by p
 other way round.
 
 A certificate names its company by the USCC in ``organizationIdentifier`` (2.5.4.97) or ``serialNumber`` (2.5.4.5) of
-the subject; where both stand they must agree.
+the subject; the former decides where both stand.
 """
 
 import re
@@ -47,6 +47,8 @@ ORGANIZATION_IDENTIFIER: Final = ObjectIdentifier("2.5.4.97")
 _T = TypeVar("_T")
 # GB 32100-2015: 18 characters without I, O, Z, S, V. The check digit isn't judged here: real codes exist that fail it.
 _USCC: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}")
+# GB 11643: region, date of birth, sequence, check digit. Companies' codes begin with 9, so none reads as one.
+_ID_NUMBER: Final = re.compile(r"[1-8][0-9]{5}(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9X]")
 # EN 319 412-1 writes an organization identifier with a scheme and country before the number.
 _SCHEME: Final = re.compile(r"^(?:NTR|VAT|USC)CN-")
 
@@ -163,23 +165,23 @@ def verify_signature(certificate: x509.Certificate, data: bytes, signature: byte
 def company_of(certificate: x509.Certificate) -> CompanyIdentity:
     """The company that the subject names, without any check of trust.
 
+    ``organizationIdentifier`` decides where it stands. Some CAs have only ``serialNumber``, which may also hold the ID
+    number of a person: what reads as one names no company.
+
     Raises:
-        CertificateError: ``certificate_without_uscc`` when no well-formed USCC stands in the subject, or two different
-        ones.
+        CertificateError: ``certificate_without_uscc`` when no well-formed USCC stands there, or two different ones.
     """
-    codes = set()
-    for oid in (ORGANIZATION_IDENTIFIER, NameOID.SERIAL_NUMBER):
-        for attribute in certificate.subject.get_attributes_for_oid(oid):
-            value = _SCHEME.sub("", str(attribute.value).strip().upper())
-            if _USCC.fullmatch(value):
-                codes.add(value)
-            elif oid == ORGANIZATION_IDENTIFIER:
-                raise CertificateError(CERTIFICATE_WITHOUT_USCC, "malformed organizationIdentifier")
-    if len(codes) != 1:
-        raise CertificateError(CERTIFICATE_WITHOUT_USCC, f"{len(codes)} codes in the subject")
+    stated = certificate.subject.get_attributes_for_oid(ORGANIZATION_IDENTIFIER)
+    values = {_SCHEME.sub("", str(attribute.value).strip().upper()) for attribute in stated}
+    if not stated:
+        others = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+        values = {str(attribute.value).strip().upper() for attribute in others}
+        values = {value for value in values if not _ID_NUMBER.fullmatch(value)}
+    if len(values) != 1 or not _USCC.fullmatch(uscc := values.pop()):
+        raise CertificateError(CERTIFICATE_WITHOUT_USCC, "none, malformed, or more than one code in the subject")
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return CompanyIdentity(
-        uscc=codes.pop(),
+        uscc=uscc,
         name=str(names[0].value) if names else "",
         serial=f"{certificate.serial_number:x}",
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
@@ -202,6 +204,9 @@ def verify_chain(
     """
     chain = parse_chain(chain_pem)
     check_key(chain[0])
+    if not chain[0].not_valid_before_utc <= at <= chain[0].not_valid_after_utc:
+        # Told before anything else: where a certificate has expired, the revocation lists of then are gone too.
+        raise CertificateError(CERTIFICATE_EXPIRED, "outside its validity")
     der = [asn1_x509.Certificate.load(certificate.public_bytes(_DER)) for certificate in chain]
     try:
         context = validation_context(roots, crls, at, other_certificates=[*der[1:], *load_certificates(intermediates)])
@@ -223,9 +228,7 @@ def verify_chain(
     return company_of(chain[0])
 
 
-def validation_context(
-    roots: bytes, crls: Sequence[bytes], at: datetime, *, other_certificates: Sequence[Any] = ()
-) -> Any:
+def validation_context(roots: bytes, crls: Sequence[bytes], at: datetime, *, other_certificates: Sequence[Any] = ()) -> Any:
     """The one set of rules under which certificates are judged (a ``pyhanko_certvalidator.ValidationContext``).
 
     The mode is ``require``: the library's "hard-fail" looks at no CRL at all, not even at one that is handed in, when

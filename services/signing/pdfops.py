@@ -56,7 +56,7 @@ def warm_up() -> None:
     sandbox closes the file system."""
     pdfimages.warm_up()
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(pki.ORGANIZATION_IDENTIFIER, "91210102MA0YK0001X")])
+    name = x509.Name([x509.NameAttribute(pki.ORGANIZATION_IDENTIFIER, "91210102MA0YK0007G")])
     at = datetime.now(_BEIJING)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(at - timedelta(days=1)).not_valid_after(at + timedelta(days=1))
@@ -66,7 +66,7 @@ def warm_up() -> None:
     Image.new("RGB", (8, 8)).save(picture, "PNG")
     document = {"sha256": hashlib.sha256(picture.getvalue()).hexdigest(), "media_type": "image/png"}
     facts = {
-        "subject": {"uscc": "91210102MA0YK0001X"},
+        "subject": {"uscc": "91210102MA0YK0007G"},
         "certificate_fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
         "statement_sha256": hashlib.sha256(b"{}").hexdigest(),
         "document": document,
