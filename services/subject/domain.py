@@ -66,7 +66,7 @@ def register(
     """
     if key_uscc and key_uscc != uscc:
         raise YunkuError("certificate_not_holders", field="/uscc")
-    doubtful = bool(values.checks("uscc", uscc))
+    doubtful = any(finding.code == "uscc.check_digit" for finding in values.checks("uscc", uscc))
     if doubtful and not confirm_uscc:
         raise YunkuError("uscc_check_digit", field="/uscc")
     if state.registered_at is not None:
