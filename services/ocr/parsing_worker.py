@@ -23,6 +23,7 @@ from pypdfium2 import raw
 from kernel.sandbox import Refusal, images
 from kernel.sandbox.formats import PDF, sniff
 from kernel.sandbox.images import damaged_if_it_fails, open_pages
+from services.ocr import parsing_fonts
 
 Result = tuple[dict[str, Any], list[bytes]]
 
@@ -286,6 +287,7 @@ def warm_up() -> None:
     inspect(limits, [sample])
     render(limits, [sample])
     text(limits, [sample])
+    parsing_fonts.install()  # last, so that the fork server itself never reads the font's 20 MB
 
 
 def _sample() -> bytes:

@@ -8,6 +8,7 @@ import io
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from pypdf import PdfReader
 from kernel.errors import YunkuError
 from kernel.sandbox import Sandbox, SandboxRefused, SandboxUnavailable
 from services.ocr.parsing import OPERATIONS, DocumentParser, ParsingLimits, RenderedPage
+from services.ocr.parsing_fonts import CANDIDATES as FONT_FILES
 from tests.service.hostile import documents
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one fork server for the whole module
 
+HAS_CHINESE_FONT = any(Path(path).is_file() for path, _ in FONT_FILES)
 LIMITS = ParsingLimits(wall_seconds=60, cpu_seconds=3, memory_bytes=640 << 20)
 CONVERSION: dict[str, Any] = {
     "wall_seconds": 30,
@@ -319,21 +322,37 @@ async def test_a_glyph_without_meaning_is_said_to_have_none(parser: DocumentPars
     assert {c.text for c in await parser.text(data, 1)} <= {"\N{REPLACEMENT CHARACTER}"}
 
 
-async def test_chinese_in_a_font_that_is_not_embedded_is_read(parser: DocumentParser) -> None:
-    """The worker can open no file, so pdfminer's character maps must be there already."""
-    text = "云库建筑业企业资质证书"
-    font = b"<< /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /%b /DescendantFonts [7 0 R] >>"
+def foreign_font(text: str, encoding: str, codec: str) -> bytes:
+    """A PDF whose font is only named: SimSun, as Word writes it when it doesn't embed."""
+    font = b"<< /Type /Font /Subtype /Type0 /BaseFont /SimSun /Encoding /%b /DescendantFonts [7 0 R] >>"
     inner = (
-        b"<< /Type /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light /DW 1000"
+        b"<< /Type /Font /Subtype /CIDFontType0 /BaseFont /SimSun /DW 1000 /FontDescriptor 8 0 R"
         b" /CIDSystemInfo << /Registry (Adobe) /Ordering (GB1) /Supplement 2 >> >>"
     )
-    for encoding, coded in ((b"UniGB-UCS2-H", text.encode("utf-16-be")), (b"GBK-EUC-H", text.encode("gbk"))):
-        data = documents.page_pdf(
-            b"BT /F1 24 Tf 100 700 Td <%b> Tj ET" % coded.hex().encode(),
-            resources=b"/Font << /F1 6 0 R >>",
-            more=[font % encoding, inner],
-        )
-        assert "".join(c.text for c in await parser.text(data, 1)) == text
+    descriptor = (
+        b"<< /Type /FontDescriptor /FontName /SimSun /Flags 6 /FontBBox [0 0 1000 1000] /ItalicAngle 0 /Ascent 859"
+        b" /Descent -140 /CapHeight 700 /StemV 80 >>"
+    )
+    return documents.page_pdf(
+        b"BT /F1 48 Tf 50 700 Td <%b> Tj ET" % text.encode(codec).hex().encode(),
+        resources=b"/Font << /F1 6 0 R >>",
+        more=[font % encoding.encode(), inner, descriptor],
+    )
+
+
+@pytest.mark.parametrize(("encoding", "codec"), [("UniGB-UCS2-H", "utf-16-be"), ("GBK-EUC-H", "gbk")])
+async def test_chinese_in_a_font_that_is_not_embedded_is_read_and_seen(parser: DocumentParser, encoding: str, codec: str) -> None:
+    """The worker can open no file, so pdfminer's character maps and a font to draw with must be there already."""
+    data = foreign_font("直角边企业资质", encoding, codec)
+    assert "".join(c.text for c in await parser.text(data, 1)) == "直角边企业资质"
+    if not HAS_CHINESE_FONT:
+        pytest.skip("this host has no Chinese font to draw with")
+    (page,) = await parser.render(data, 1, 1, dpi=72)
+    left, top, right, bottom = ink(page)
+    assert left * 595 == pytest.approx(50, abs=6)
+    assert right * 595 == pytest.approx(50 + 7 * 48, abs=6)
+    assert 842 - bottom * 842 == pytest.approx(700 - 7, abs=8)
+    assert (bottom - top) * 842 > 40
 
 
 async def test_a_rendered_page_keeps_to_its_limit(sandbox: Sandbox) -> None:
