@@ -39,7 +39,7 @@ _PREFIX: Final = {
 }
 _UNLIMITED: Final = -1
 
-#: What a domain's account may hold at most; it is reserved out of the server's `max_file_store`.
+#: What a domain's account may hold at most, replicas counted; it is reserved out of the server's `max_file_store`.
 DOMAIN_STORAGE_BYTES: Final = 1024**3
 DOMAIN_CONNECTIONS: Final = 64
 DOMAIN_PAYLOAD_BYTES: Final = 1024**2
@@ -338,7 +338,7 @@ def ensure_domain_files(keyring: Keyring, domain_id: str) -> DomainCredentials:
 async def connect(url: str, credentials: Path, *, name: str) -> Client:
     """Connect for a short administrative task: no reconnecting, errors raised."""
     return await nats.connect(
-        url, user_credentials=str(credentials), name=name, allow_reconnect=False, connect_timeout=5
+        url.split(","), user_credentials=str(credentials), name=name, allow_reconnect=False, connect_timeout=5
     )
 
 
@@ -371,7 +371,9 @@ async def _jetstream(client: Client, subject: str, body: dict[str, Any]) -> dict
     raise AccountError(f"JetStream refused {subject}: {error}")
 
 
-async def ensure_stream(client: Client, name: str, subjects: Sequence[str], **settings: Any) -> None:
+async def ensure_stream(
+    client: Client, name: str, subjects: Sequence[str], *, replicas: int = 1, **settings: Any
+) -> None:
     """Make a file-backed stream that accepts atomic batches, or bring an existing one to these settings."""
     config = {
         "name": name,
@@ -384,7 +386,7 @@ async def ensure_stream(client: Client, name: str, subjects: Sequence[str], **se
         "max_bytes": -1,
         "max_age": 0,
         "max_msg_size": 1024**2,
-        "num_replicas": 1,
+        "num_replicas": replicas,
         "duplicate_window": 120 * 1_000_000_000,
         "allow_direct": True,
         "allow_atomic": True,
@@ -413,13 +415,17 @@ async def ensure_consumer(client: Client, stream: str, name: str, **settings: An
     await _jetstream(client, f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
 
 
-async def ensure_service_streams(url: str, keyring: Keyring) -> None:
+async def ensure_service_streams(url: str, keyring: Keyring, *, replicas: int = 1) -> None:
     """Make the stream of every service, the dead-letter stream, and every durable consumer between services."""
     client = await connect(url, keyring.operator_credentials, name="provision")
     try:
         for service in topology.LOG_SERVICES:
-            await ensure_stream(client, topology.stream_name(service), [topology.stream_subjects(service)])
-        await ensure_stream(client, topology.DEAD_LETTERS, [topology.dead_letter_subject("*", "*")])
+            name, subjects = topology.stream_name(service), [topology.stream_subjects(service)]
+            # The publisher chains its messages by the last message's id; a memory of older ids would only swallow what is
+            # published again after a purge.
+            await ensure_stream(client, name, subjects, replicas=replicas, duplicate_window=100_000_000)
+        dead = [topology.dead_letter_subject("*", "*")]
+        await ensure_stream(client, topology.DEAD_LETTERS, dead, replicas=replicas)
         for consumer, producers in topology.LISTENS.items():
             for producer in producers:
                 await ensure_consumer(client, topology.stream_name(producer), topology.durable(consumer, producer))
@@ -427,10 +433,10 @@ async def ensure_service_streams(url: str, keyring: Keyring) -> None:
         await client.close()
 
 
-async def ensure_domain_streams(url: str, credentials: DomainCredentials) -> None:
+async def ensure_domain_streams(url: str, credentials: DomainCredentials, *, replicas: int = 1) -> None:
     """Make PUSHES and REVIEWS in a domain's account, each with the durable consumer of its reader."""
     client = await connect(url, credentials.yunku, name="provision")
-    share = {"max_bytes": DOMAIN_STORAGE_BYTES // 2, "discard": "new"}
+    share: dict[str, Any] = {"max_bytes": DOMAIN_STORAGE_BYTES // 2 // replicas, "discard": "new", "replicas": replicas}
     try:
         await ensure_stream(client, PUSH_STREAM, [push_subject(credentials.domain_id)], **share)
         await ensure_stream(client, REVIEW_STREAM, [review_subject(credentials.domain_id)], **share)
@@ -440,7 +446,9 @@ async def ensure_domain_streams(url: str, credentials: DomainCredentials) -> Non
         await client.close()
 
 
-async def create_domain_account(domain_id: str, *, keyring: Keyring, url: str) -> DomainCredentials:
+async def create_domain_account(
+    domain_id: str, *, keyring: Keyring, url: str, replicas: int = 1
+) -> DomainCredentials:
     """Give a domain its account on the running server, with streams and credentials; calling again changes nothing.
 
     Raises AccountError if the id is malformed or the server refuses, nats.errors.Error if it can't be reached.
@@ -451,5 +459,5 @@ async def create_domain_account(domain_id: str, *, keyring: Keyring, url: str) -
         await update_account(client, (keyring.domain_directory(domain_id) / "account.jwt").read_text())
     finally:
         await client.close()
-    await ensure_domain_streams(url, credentials)
+    await ensure_domain_streams(url, credentials, replicas=replicas)
     return credentials

@@ -117,7 +117,7 @@ def service_environment(home: Home, name: str) -> dict[str, str]:
         "YUNKU_S3_SECRET_KEY": home.secrets["s3_secret_key"],
         "YUNKU_GRPC_PORT": str(ports[f"grpc_{name}"]),
         "YUNKU_OPS_PORT": str(ports[f"ops_{name}"]),
-        "YUNKU_PEERS": ",".join(f"{peer}={LOOPBACK}:{ports[f'grpc_{peer}']}" for peer in topology.LOG_SERVICES),
+        "YUNKU_PEERS": ",".join(f"{peer}={home.host(peer)}:{ports[f'grpc_{peer}']}" for peer in topology.LOG_SERVICES),
         "YUNKU_RPC_PRIVATE_KEY_FILE": str(home.rpc_private_keys / f"{name}.pem"),
         "YUNKU_RPC_PUBLIC_KEYS_DIR": str(home.rpc_public_keys),
         "YUNKU_HTTP_PORT": str(ports["http"]),

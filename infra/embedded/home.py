@@ -134,6 +134,14 @@ class Home:
     root: Path
     ports: Mapping[str, int]
     secrets: Mapping[str, str] = field(repr=False)
+    #: Where a process answers, by name; loopback for those that aren't named (the embedded stack names none).
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    #: Nodes of the NATS cluster; each keeps a replica of every stream.
+    nats_nodes: int = 1
+
+    def host(self, process: str) -> str:
+        """The host of a server or a service."""
+        return self.hosts.get(process, LOOPBACK)
 
     @property
     def logs(self) -> Path:
@@ -151,11 +159,13 @@ class Home:
 
     @property
     def nats_url(self) -> str:
-        return f"nats://{LOOPBACK}:{self.ports['nats']}"
+        """All nodes; clients go on with another when one is lost."""
+        nodes = ["nats", *(f"nats-{n}" for n in range(2, self.nats_nodes + 1))]
+        return ",".join(f"nats://{self.host(node)}:{self.ports[node]}" for node in nodes)
 
     @property
     def s3_endpoint(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports['s3']}"
+        return f"http://{self.host('s3')}:{self.ports['s3']}"
 
     @property
     def http_url(self) -> str:
@@ -178,7 +188,7 @@ class Home:
         return self.postgres_url(role, self.secrets[f"postgres_{role}"], f"yunku_{service}")
 
     def postgres_url(self, role: str, password: str, database: str) -> str:
-        return f"postgresql://{role}:{password}@{LOOPBACK}:{self.ports['postgres']}/{database}"
+        return f"postgresql://{role}:{password}@{self.host('postgres')}:{self.ports['postgres']}/{database}"
 
     @property
     def superuser_url(self) -> str:
@@ -207,7 +217,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _ensure_secrets(root: Path) -> dict[str, str]:
+def ensure_secrets(root: Path) -> dict[str, str]:
     """Make what is missing and keep what is there: a service that joins later gets its password then."""
     path = root / "secrets.json"
     known: dict[str, str] = read_json(path)
@@ -229,7 +239,8 @@ def _ensure_secrets(root: Path) -> dict[str, str]:
     return known
 
 
-def _ensure_rpc_keys(home: Home) -> None:
+def ensure_rpc_keys(home: Home) -> None:
+    """Give every service its Ed25519 key pair; keys that exist are kept."""
     for service in topology.SERVICES:
         private, public = home.rpc_private_keys / f"{service}.pem", home.rpc_public_keys / f"{service}.pem"
         if private.exists() and public.exists():
@@ -252,10 +263,10 @@ def open_home(root: Path, environ: Mapping[str, str] = os.environ) -> Iterator[H
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StartError(f"a suite already runs on {root} (make status, make stop)") from None
-        home = Home(root, choose_ports(read_json(root / "ports.json"), environ), _ensure_secrets(root))
+        home = Home(root, choose_ports(read_json(root / "ports.json"), environ), ensure_secrets(root))
         write_private(root / "ports.json", json.dumps(home.ports, indent=1))
         home.logs.mkdir(exist_ok=True)
-        _ensure_rpc_keys(home)
+        ensure_rpc_keys(home)
         yield home
 
 

@@ -67,7 +67,7 @@ def command(home: Home) -> list[str]:
 def is_ready(home: Home) -> bool:
     """The server's own answer: listening and JetStream recovered."""
     try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{home.ports['nats_monitor']}/healthz", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{home.host('nats')}:{home.ports['nats_monitor']}/healthz", timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -78,8 +78,9 @@ def provision(home: Home) -> None:
 
     async def run() -> None:
         keys = keyring(home)
-        await nats_accounts.ensure_service_streams(home.nats_url, keys)
+        url, replicas = home.nats_url, home.nats_nodes
+        await nats_accounts.ensure_service_streams(url, keys, replicas=replicas)
         for domain in keys.domains():
-            await nats_accounts.create_domain_account(domain, keyring=keys, url=home.nats_url)
+            await nats_accounts.create_domain_account(domain, keyring=keys, url=url, replicas=replicas)
 
     asyncio.run(run())

@@ -62,7 +62,7 @@ def command(home: Home) -> list[str]:
 def client(home: Home) -> Minio:
     """A client that fails soon rather than retrying for minutes."""
     return Minio(
-        f"{LOOPBACK}:{home.ports['s3']}",
+        f"{home.host('s3')}:{home.ports['s3']}",
         home.secrets["s3_access_key"],
         home.secrets["s3_secret_key"],
         secure=False,
@@ -96,7 +96,7 @@ def _sync_before_acknowledging(home: Home) -> None:
     synced at each write: what a power failure cost there, `yunku check` names.
     """
     rules = json.dumps({"version": 0, "locations": [{"locationPrefix": "/buckets/", "fsync": True}]}).encode()
-    filer = http.client.HTTPConnection(LOOPBACK, home.ports["weed_filer"], timeout=10)
+    filer = http.client.HTTPConnection(home.host("s3"), home.ports["weed_filer"], timeout=10)
     try:
         filer.request("GET", "/etc/seaweedfs/filer.conf")
         answer = filer.getresponse()
