@@ -309,7 +309,8 @@ class Bus:
     async def run(self, url: str, credentials: str | None) -> None:
         """Connects and consumes until cancelled."""
         options: dict[str, Any] = {"user_credentials": credentials} if credentials else {}
-        broker = NatsBroker(url, max_reconnect_attempts=-1, reconnect_time_wait=0.2, logger=None, **options)
+        options |= {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.2}
+        broker = NatsBroker(url, logger=None, **options)
         for consumer in self.consumers:
             self._subscribe(broker, consumer)
         try:

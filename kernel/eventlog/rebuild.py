@@ -16,6 +16,7 @@ from psycopg import sql
 from sqlalchemy import MetaData, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql import quoted_name
 
 from kernel.eventlog.aggregate import Aggregate, StateProjection
 from kernel.eventlog.events import EVENT_COLUMNS, EventTypes, RecordedEvent, row_to_event
@@ -53,12 +54,13 @@ def rebuild_outdated(owner_dsn: str, service: str) -> list[str]:
     """Rebuilds every read model whose declared version isn't the one that stands; answers their names."""
     found = declared(service)
     with psycopg.connect(owner_dsn, autocommit=True) as connection:
-        standing = dict(connection.execute("SELECT name, version FROM projections").fetchall())
+        standing: dict[Any, Any] = dict(connection.execute("SELECT name, version FROM projections").fetchall())
     outdated = [projection for _, projection in found.state_projections if standing.get(projection.name) != projection.version]
     following = [projection for projection in found.log_projections if standing.get(projection.name) != projection.version]
-    for projection in (*outdated, *following):
-        rebuild(owner_dsn, service, projection.name)
-    return [projection.name for projection in (*outdated, *following)]
+    names = [projection.name for projection in outdated] + [projection.name for projection in following]
+    for name in names:
+        rebuild(owner_dsn, service, name)
+    return names
 
 
 def rebuild(owner_dsn: str, service: str, name: str) -> int:
@@ -189,7 +191,7 @@ def create_beside(connection: Connection, table: Table, suffix: str) -> Table:
     connection.execute(str(CreateTable(beside).compile(dialect=dialect)).encode())
     for index in beside.indexes:
         if index.name is not None:
-            index.name = f"{index.name}{suffix}"
+            index.name = quoted_name(f"{index.name}{suffix}", None)
         connection.execute(str(CreateIndex(index).compile(dialect=dialect)).encode())
     return beside
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import select
@@ -42,10 +43,6 @@ class Locker:
                 await self._vault.lock(sha256, until)
                 event = events_pb2.DocumentLocked(certificate_id=str(stream_id), sha256=sha256, retain_until_us=microseconds(until))
                 await self._log.execute(
-                    CERTIFICATE,
-                    stream_id,
-                    lambda state, event=event: domain.record_lock(state, event),
-                    system_context("certificate"),
-                    subject_id=subject_id,
+                    CERTIFICATE, stream_id, partial(domain.record_lock, event=event), system_context("certificate"), subject_id=subject_id
                 )
             await asyncio.sleep(POLL)
