@@ -15,7 +15,7 @@ for file in /etc/ssl/certs/ca-certificates.crt /etc/pip.conf /etc/apt/apt.conf.d
   [ ! -e "$file" ] || cp -rL "$file" "$base/$(dirname "$file")/"
 done
 ln -sf python3 "$base/usr/bin/python"
-tar -C "$base" -c . | $docker import - python:3.11-slim-bookworm >/dev/null
+tar -C "$base" -c . | $docker import --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' - python:3.11-slim-bookworm >/dev/null
 echo "made python:3.11-slim-bookworm"
 
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
