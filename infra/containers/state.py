@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import nats.errors
+
 from infra import nats_accounts
 from infra.embedded import s3_server
 from infra.embedded.home import (
@@ -197,7 +199,15 @@ def provision(root: Path, environ: Mapping[str, str]) -> None:
             if time.monotonic() > deadline:
                 raise StartError(f"{server.NAME} does not answer")
             time.sleep(0.2)
-        server.provision(home)
+        while True:
+            try:
+                server.provision(home)
+                break
+            except (nats_accounts.AccountError, nats.errors.Error, TimeoutError) as error:
+                # A cluster answers before it has elected who leads, and refuses streams until then.
+                if time.monotonic() > deadline:
+                    raise StartError(f"{server.NAME} can't be provisioned: {error}") from error
+                time.sleep(1)
         print(f"{server.NAME}: provisioned", flush=True)
     asyncio.run(_provision_domains(root, home))
 
