@@ -27,6 +27,7 @@ _LEVEL_BY_CHAR = {c: plain for plain, chars in _LEVEL_DIGITS.items() for c in ch
 _LEVEL = re.compile(r"(?<![A-Z0-9])(IV|I{1,3}|[一壹1二贰2三叁3四肆4])级")
 _LEVEL_WORDS = ("特级", "甲级", "乙级", "丙级", "不分等级")
 _LEVEL_ALIASES = {"不分级": "不分等级", "无等级": "不分等级"}
+_AFTER_LEVEL = re.compile(r"(级)[;,、；，。]+")
 LEVELS = ("特级", "一级", "二级", "三级", "四级", "甲级", "乙级", "丙级", "不分等级")
 
 
@@ -147,13 +148,20 @@ class Level(Kind):
 
 
 class LevelText(String):
-    """A text that ends in or contains levels (建筑工程施工总承包壹级): 一级 and 壹级 are the same in it."""
+    """One qualification with its level (建筑工程施工总承包壹级), or a list of them: 一级 and 壹级 are the same in it.
+
+    What separates the items of a list (；, 、, a new line) carries no meaning, since each ends with its level.
+    """
 
     name = "level_text"
     max_length = 500
 
     def equal(self, a: str, b: str) -> bool:
-        return one_bracket(fold_levels(a)) == one_bracket(fold_levels(b))
+        return self._plain(a) == self._plain(b)
+
+    @staticmethod
+    def _plain(text: str) -> str:
+        return _AFTER_LEVEL.sub(r"\1", one_bracket(fold_levels(text)))
 
     def spellings(self, value: str, spec: Spec) -> tuple[str, ...]:
         folded = fold_levels(value)
@@ -166,6 +174,8 @@ class LevelText(String):
                 for plain in found:
                     form = form.replace(f"{plain}级", _level_forms(f"{plain}级")[index])
                 forms.append(form)
+        # Items on lines of their own often have no separator.
+        forms += [_AFTER_LEVEL.sub(r"\1", form) for form in forms]
         return tuple(dict.fromkeys(forms))
 
 

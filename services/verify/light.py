@@ -37,7 +37,7 @@ KEPT_READINGS = 6
 KEPT_CANDIDATES = 3
 """What of the recogniser's answer decides and is recorded."""
 _LEAST = -1e9
-_ITEMS = re.compile(r"[；;、,，\n]")
+_ITEMS = re.compile(r"[；;、,，\n]|(?<=级)(?=.)")
 
 
 class Light(StrEnum):

@@ -39,9 +39,7 @@ def code_of(kind: str, text: str, spec: Spec = PLAIN) -> str:
 # -- codes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "code", ["91350100M000100Y43", "91110000101623741K", "911101066976941872", "91110108MA01EBFH9B"]
-)
+@pytest.mark.parametrize("code", ["91350100M000100Y43", "91110000101623741K", "911101066976941872", "91110108MA01EBFH9B"])
 def test_real_company_codes_pass_both_check_digits(code: str) -> None:
     assert values.parse("uscc", f" {code.lower()} ") == code
     assert values.checks("uscc", code) == ()
@@ -254,6 +252,13 @@ def test_what_looks_alike_is_not_the_same(kind: str, stated: str, printed: str) 
 def test_one_level_however_it_is_printed(text: str) -> None:
     assert values.parse("level", text) == "一级"
     assert values.agrees("level_text", f"建筑工程施工总承包{text}", "建筑工程施工总承包一级")
+
+
+def test_what_separates_listed_levels_carries_no_meaning() -> None:
+    stated = values.parse("level_text", "机电工程施工总承包贰级；消防设施工程专业承包壹级")
+    for printed in ("机电工程施工总承包二级、消防设施工程专业承包一级", "机电工程施工总承包贰级 消防设施工程专业承包壹级。"):
+        assert values.agrees("level_text", printed, stated)
+    assert not values.agrees("level_text", "机电工程施工总承包壹级；消防设施工程专业承包贰级", stated)
 
 
 def test_levels_that_differ() -> None:

@@ -202,9 +202,7 @@ def test_a_failing_check_digit_that_print_and_statement_share_is_yellow() -> Non
         (QUALIFICATION, QUALIFICATION_FIELDS, {"issued_on": "2028-01-01"}, {"rule_not_after", "rule_years_between"}),
     ],
 )
-def test_implausible_is_yellow(
-    rules: catalogue.CertificateType, stated: dict[str, str], change: dict[str, str], reasons: set[str]
-) -> None:
+def test_implausible_is_yellow(rules: catalogue.CertificateType, stated: dict[str, str], change: dict[str, str], reasons: set[str]) -> None:
     outcome = decide(inputs_of(rules, {**stated, **change}))
     assert outcome.light is Light.YELLOW
     assert {f.reason for f in outcome.failures} == reasons
@@ -219,8 +217,11 @@ def test_a_note_is_said_and_costs_nothing() -> None:
 
 
 def test_one_of_a_list_of_qualifications() -> None:
-    listed = "市政公用工程施工总承包贰级；建筑工程施工总承包壹级"
-    assert decide(inputs_of(QUALIFICATION, {**QUALIFICATION_FIELDS, "category_and_level": listed})).light is Light.GREEN
+    for listed in ("市政公用工程施工总承包贰级；建筑工程施工总承包壹级", "建筑工程施工总承包壹级市政公用工程施工总承包贰级"):
+        outcome = decide(inputs_of(QUALIFICATION, {**QUALIFICATION_FIELDS, "category_and_level": listed}))
+        assert (outcome.light, outcome.failures) == (Light.GREEN, ())
+    other = {**QUALIFICATION_FIELDS, "category_and_level": "市政公用工程施工总承包壹级；建筑工程施工总承包贰级"}
+    assert [f.reason for f in decide(inputs_of(QUALIFICATION, other)).failures] == ["rule_composed"]
 
 
 # -- evidence ----------------------------------------------------------------------------------------------------------
@@ -250,10 +251,7 @@ def test_one_of_a_list_of_qualifications() -> None:
     ],
 )
 def test_what_the_recogniser_saw_decides(evidence: Evidence, expected: tuple[Verdict, str]) -> None:
-    assert (
-        verdict_of(with_evidence(inputs_of(LICENCE, LICENCE_FIELDS), "legal_rep_name", evidence), "legal_rep_name")
-        == expected
-    )
+    assert verdict_of(with_evidence(inputs_of(LICENCE, LICENCE_FIELDS), "legal_rep_name", evidence), "legal_rep_name") == expected
 
 
 def test_why_a_print_is_no_value_is_said() -> None:
@@ -280,9 +278,7 @@ def test_what_is_asked_of_the_recogniser() -> None:
     marked = frozenset({"uscc", "business_scope", "copy_no"})
     assert fields_to_read(LICENCE, marked) == ("uscc",)
     assert candidates(LICENCE, LICENCE_FIELDS, "uscc") == (USCC,)
-    assert {"5000万元", "伍仟万元整", "¥50,000,000.00"} <= set(
-        candidates(LICENCE, LICENCE_FIELDS, "registered_capital")
-    )
+    assert {"5000万元", "伍仟万元整", "¥50,000,000.00"} <= set(candidates(LICENCE, LICENCE_FIELDS, "registered_capital"))
     assert candidates(LICENCE, {}, "uscc") == ()
     for rules, stated in ((LICENCE, LICENCE_FIELDS), (QUALIFICATION, QUALIFICATION_FIELDS)):
         for name in stated:
@@ -290,9 +286,7 @@ def test_what_is_asked_of_the_recogniser() -> None:
 
 
 def test_an_exact_reading_in_an_unscored_spelling_is_to_be_scored() -> None:
-    evidence = Evidence(
-        (Reading("法定代表人：张己", 0.9, -0.1), Reading("张已", 0.5, -3.0)), (Candidate("张己", -9.0, -9.0, 5.0),)
-    )
+    evidence = Evidence((Reading("法定代表人：张己", 0.9, -0.1), Reading("张已", 0.5, -3.0)), (Candidate("张己", -9.0, -9.0, 5.0),))
     assert unscored(LICENCE, LICENCE_FIELDS, "legal_rep_name", evidence) == ("法定代表人：张己",)
     assert unscored(LICENCE, LICENCE_FIELDS, "legal_rep_name", seen("张己")) == ()
 
