@@ -418,6 +418,7 @@ class _Page:
         height = float(np.median([g.height for g in first]))
         bottom, right = first[0].y, first[-1].x1
         column_end = self._column_end(caption.row, left)
+        wraps = caption.field is not None and caption.field.type == "long"
         for number in range(caption.row + 1, len(self.rows)):
             row = self.rows[number]
             if row.y - bottom < 0.5 * height:
@@ -430,6 +431,9 @@ class _Page:
                 continue
             start = line[0].x0
             size = float(np.median([g.height for g in line]))
+            said = "".join(g.symbol if len(g.symbol) == 1 else " " for g in line)
+            if _TYPICAL["date"].match(said):
+                break
             beside_caption = any(g.caption for g in left_of)
             if (
                 any(g.caption or g.taken for g in line[:1])
@@ -443,7 +447,9 @@ class _Page:
                 if glyph.caption or (kept and glyph.x0 - kept[-1].x1 > 3.0 * height):
                     break
                 kept.append(glyph)
-            # a value goes on only after a line that was full
+            # a value goes on only after a line that was full; names and the like are seldom printed narrow
+            if not wraps and column_end - value[-1].x1 > 8 * height and value[-1].symbol not in {";", ",", "、"}:
+                break
             if right < max(g.x1 for g in kept) - 3.0 * height and value[-1].symbol not in {";", ",", "、"}:
                 break
             value += kept
