@@ -300,11 +300,12 @@ class EventLog:
             tuple((projection.table, tuple(row)) for projection, row in projected),
         )
         try:
-            if transaction is not None:
-                await transaction.connection.execute(statement, parameters, prepare=True)
-            else:
-                async with self.pool.connection() as connection:
-                    await connection.execute(statement, parameters, prepare=True)
+            with metrics.APPEND_SECONDS.labels(self.service).time():
+                if transaction is not None:
+                    await transaction.connection.execute(statement, parameters, prepare=True)
+                else:
+                    async with self.pool.connection() as connection:
+                        await connection.execute(statement, parameters, prepare=True)
         except psycopg.errors.UniqueViolation as violation:
             constraint = violation.diag.constraint_name
             if constraint == "commands_pkey":
@@ -314,6 +315,14 @@ class EventLog:
             raise
 
     # -- idempotency ---------------------------------------------------------------------------------------------------
+
+    async def answered(self, context: CallContext) -> bytes | None:
+        """The reply that the command of this idempotency key got, if it was carried out before.
+
+        ``execute`` looks by itself; this is for commands that check something first which their own effect uses up (a code).
+        Raises ``idempotency_key_reused``.
+        """
+        return await self._earlier(context) if context.idempotency_key is not None else None
 
     async def _earlier(self, context: CallContext) -> bytes | None:
         async with self.pool.connection() as connection:
