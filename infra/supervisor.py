@@ -18,7 +18,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -358,32 +358,37 @@ class Supervisor:
                 unit = self._server(server)
                 self.units[unit.name] = unit
                 self._advance(unit, time.monotonic())
-            self._preload()
+            loading = self._preload()
             while True:
                 waiting = not self.ready or any(unit.phase is not Phase.UP for unit in self.units.values())
-                received = signal.sigtimedwait(watched, 0.03 if waiting else 5.0)
+                loaded = next(loading, True)
+                received = signal.sigtimedwait(watched, 0 if not loaded else 0.03 if waiting else 5.0)
                 if received is not None and received.si_signo != signal.SIGCHLD:
                     return 0
                 self._reap()
                 now = time.monotonic()
                 for unit in list(self.units.values()):
                     self._advance(unit, now)
-                if not self.ready:
+                if loaded and not self.ready:
                     self._next_stage()
                     if self.ready:
                         when_ready()
-                    elif now - self.began > READY_SECONDS:
-                        late = ", ".join(u.name for u in self.units.values() if u.phase is not Phase.UP)
-                        raise StartError(f"not ready after {READY_SECONDS:.0f} s: {late}; see {self.home.logs}")
+                if not self.ready and now - self.began > READY_SECONDS:
+                    late = ", ".join(u.name for u in self.units.values() if u.phase is not Phase.UP)
+                    raise StartError(f"not ready after {READY_SECONDS:.0f} s: {late}; see {self.home.logs}")
         finally:
             self._stop()
 
-    def _preload(self) -> None:
-        """Import what the services share while the servers start; see that no import started a thread."""
+    def _preload(self) -> Iterator[bool]:
+        """Import what the services share, a module a step (False), while the servers start and are provisioned.
+
+        Raises StartError if an import started a thread: a process with threads can't be forked from.
+        """
         if not self.services:
             return
         names = [*PRELOAD, *(f"services.{name}.__main__" for name in self.services if service_exists(name))]
         for name in names:
+            yield False
             try:
                 importlib.import_module(name)
             except Exception as error:
@@ -393,6 +398,7 @@ class Supervisor:
         if threads != 1:
             raise StartError(f"{threads} threads run in the supervisor after loading {names}: it can't fork services")
         if importlib.util.find_spec("infra.devca") is not None:
+            yield False
             importlib.import_module("infra.devca").ensure(self.home.root)
         gc.collect()
         gc.freeze()  # keeps the shared pages of children shared
