@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 OPERATIONS: Final = {"prepare": "services.signing.pdfops:prepare", "validate": "services.signing.pdfops:validate"}
 
 #: What a document can be refused with when it is to be sealed.
-_REFUSALS: Final = frozenset({"document_encrypted", "document_already_signed", "document_damaged", "page_unknown", "box_outside_page"})
+_REFUSALS: Final = frozenset({"document_encrypted", "document_damaged", "page_unknown", "box_outside_page"})
 _FIELDS: Final = {"page_unknown": "/seal/page", "box_outside_page": "/seal/box"}
 #: What the increment adds beyond the attachments, at most: the seal's picture, catalogue, page, room for the CMS.
 _INCREMENT_BYTES: Final = 8 * 1024 * 1024
@@ -61,9 +61,8 @@ class SandboxedPdf:
         """The PDF that is to be signed.
 
         Raises:
-            YunkuError: ``document_encrypted``, ``document_already_signed``, ``document_damaged``,
-                ``document_too_complex``, ``page_unknown``, ``box_outside_page``.
-            SandboxUnavailable: nothing is known about the document; try again.
+            YunkuError: ``document_encrypted``, ``document_damaged``, ``document_too_complex``, ``page_unknown``,
+            ``box_outside_page``. SandboxUnavailable: nothing is known about the document; try again.
         """
         pem = b"".join(item.public_bytes(serialization.Encoding.PEM) for item in request.chain)
         header = {
@@ -123,8 +122,10 @@ def _check_prepared(request: SealRequest, answer: dict[str, Any], parts: list[by
     come from here, not from the worker), the statement and the facts are in what is signed, the signed attributes hold
     the digest of exactly these bytes and name this certificate. ``ValueError`` for anything else."""
     rest, to_sign, cms = parts
-    kept = len(request.document) if request.media_type == "application/pdf" else 0
-    _require(answer["kept"] == kept, "kept")
+    kept = int(answer["kept"])
+    whole = request.media_type == "application/pdf" and kept == len(request.document)
+    # Where the document doesn't stand in front it is attached, and the judgement of the seal compares the pages.
+    _require(whole or (kept == 0 and request.document in rest), "kept")
     pdf = request.document[:kept] + rest
     start, first, second, length = (int(number) for number in answer["byte_range"])
     _require(start == 0 and kept < first < second, "byte range")

@@ -165,8 +165,16 @@ def _check_request(request: service_pb2.PrepareRequest) -> None:
         statement = json.loads(request.statement)
     except ValueError as error:
         raise YunkuError("request_malformed", field="/statement") from error
-    if not isinstance(statement, dict):
+    about = {
+        "certificate_id": request.certificate_id,
+        "version": request.version,
+        "document_sha256": request.document.sha256,
+    }
+    if not isinstance(statement, dict) or any(statement.get(key) != value for key, value in about.items()):
         raise YunkuError("request_malformed", field="/statement")
+    holder = statement.get("holder")
+    if not isinstance(holder, dict) or holder.get("uscc") != request.holder.uscc:
+        raise YunkuError("request_malformed", field="/statement/holder")
 
 
 def _facts(request: service_pb2.PrepareRequest, preparation_id: UUID, company: pki.CompanyIdentity, statement_sha256: str) -> str:

@@ -28,7 +28,7 @@ from pypdf import PdfReader
 
 from kernel import pki
 from kernel.sandbox.errors import Refusal
-from services.signing import pdfimages, pdfseal
+from services.signing import pdfcopy, pdfimages, pdfseal
 from services.signing.pdfseal import Attachment, Placement
 
 Header = dict[str, Any]
@@ -46,7 +46,6 @@ _BEIJING: Final = timezone(timedelta(hours=8))
 
 DAMAGED: Final = "document_damaged"
 ENCRYPTED: Final = "document_encrypted"
-ALREADY_SIGNED: Final = "document_already_signed"
 PAGE_UNKNOWN: Final = "page_unknown"
 BOX_OUTSIDE: Final = "box_outside_page"
 
@@ -65,10 +64,14 @@ def warm_up() -> None:
     picture = BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
     document = {"sha256": hashlib.sha256(picture.getvalue()).hexdigest(), "media_type": "image/png"}
+    about = {"certificate_id": "", "version": 1}
+    holder = {"uscc": "91210102MA0YK0007G"}
+    statement = json.dumps({**about, "holder": holder, "document_sha256": document["sha256"]}).encode()
     facts = {
-        "subject": {"uscc": "91210102MA0YK0007G"},
+        **about,
+        "subject": holder,
         "certificate_fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
-        "statement_sha256": hashlib.sha256(b"{}").hexdigest(),
+        "statement_sha256": hashlib.sha256(statement).hexdigest(),
         "document": document,
     }
     header: Header = {
@@ -81,13 +84,14 @@ def warm_up() -> None:
         "preparation_id": "",
         "source_name": "source.png",
     }
-    made, (sealed, to_sign, cms) = prepare(header, [picture.getvalue(), b"{}", bytes(400), pem])
+    made, (sealed, to_sign, cms) = prepare(header, [picture.getvalue(), statement, bytes(400), pem])
     signed = pdfseal.patch_cms(cms, key.sign(to_sign, ec.ECDSA(hashes.SHA256()))).hex().encode()
     start = made["byte_range"][1] + 1
     sealed = sealed[:start] + signed + sealed[start + len(signed) :]
     judged, _ = validate({"at": at.isoformat()}, [sealed, pem, b""])
     if not judged["valid"]:
         raise RuntimeError(f"sealing doesn't work here: {judged['reason']}")
+    pdfcopy.same_pages(sealed, pdfcopy.copy_pages(sealed))
 
 
 # -- prepare ---------------------------------------------------------------------------------------------------------
@@ -105,19 +109,13 @@ def prepare(header: Header, blobs: list[bytes]) -> Result:
     none of an image), ``byte_range`` (four numbers, ISO 32000-2 12.8.1) and ``pages``; blobs: what follows, the signed
     attributes to be signed, the CMS with zeros for a signature.
 
-    Refuses: ``document_encrypted``, ``document_already_signed``, ``document_damaged``, ``page_unknown``,
-    ``box_outside_page``.
+    Refuses: ``document_encrypted``, ``document_damaged``, ``page_unknown``, ``box_outside_page``.
     """
     document, statement, seal_samples, chain_pem = blobs
-    stated = Attachment(STATEMENT_NAME, "application/json", "What the company stated and sealed", "Data", statement)
-    attachments = [stated]
-    if header["media_type"] == PDF:
-        base = document
-    else:
-        try:
-            base = pdfimages.image_to_pdf(document, header["media_type"])
-        except pdfimages.NotAnImage as error:
-            raise Refusal(DAMAGED) from error
+    attachments = [Attachment(STATEMENT_NAME, "application/json", "What the company stated and sealed", "Data", statement)]
+    base = _base(document, header["media_type"])
+    kept = len(document) if base is document else 0
+    if not kept:
         source = Attachment(header["source_name"], header["media_type"], "The file as uploaded", "Source", document)
         attachments.append(source)
     pages = _inspect(base)
@@ -145,9 +143,27 @@ def prepare(header: Header, blobs: list[bytes]) -> Result:
         raise
     except Exception as error:  # the libraries raise whatever a damaged file makes them raise
         raise Refusal(DAMAGED) from error
-    kept = len(document) if header["media_type"] == PDF else 0
     cms = pdfseal.mend_algorithm(cms, chain[0])
     return {"kept": kept, "byte_range": byte_range, "pages": pages}, [prepared[kept:], to_sign, cms]
+
+
+def _base(document: bytes, media_type: str) -> bytes:
+    """The PDF that carries the seal: the document itself if it can, else an image's or a PDF's pages in a new one."""
+    if media_type != PDF:
+        try:
+            return pdfimages.image_to_pdf(document, media_type)
+        except pdfimages.NotAnImage as error:
+            raise Refusal(DAMAGED) from error
+    try:
+        _inspect(document)
+    except Refusal as refusal:
+        if refusal.code == ENCRYPTED:
+            raise
+        try:
+            return pdfcopy.copy_pages(document)
+        except pdfcopy.NotReadable as error:
+            raise Refusal(DAMAGED) from error
+    return document
 
 
 def _inspect(base: bytes) -> int:
@@ -158,7 +174,7 @@ def _inspect(base: bytes) -> int:
         if reader.encrypted:
             raise Refusal(ENCRYPTED)
         if reader.embedded_signatures or "/Perms" in reader.root:
-            raise Refusal(ALREADY_SIGNED)
+            raise Refusal(DAMAGED)  # a further revision would break the signature that is there
         pages = int(reader.root["/Pages"]["/Count"])
     except (Refusal, MemoryError):
         raise
@@ -280,6 +296,7 @@ def _judge(header: Header, blobs: list[bytes]) -> tuple[Header, bytes]:
     statement = _embedded_file(seal["/YUNK_Statement"])
     _check_facts(facts, company, certificate, statement)
     _check_document(reader, sealed, facts["document"])
+    _check_statement(statement, facts, company)
     for key, value in header.get("expected", {}).items():
         if facts.get(key) != value:
             raise _Invalid(f"the seal names another {key}")
@@ -319,19 +336,36 @@ def _check_facts(facts: Any, company: pki.CompanyIdentity, certificate: x509.Cer
         raise _Invalid("another statement")
 
 
+def _check_statement(statement: bytes, facts: Any, company: pki.CompanyIdentity) -> None:
+    """The statement is about what the seal names."""
+    stated = json.loads(statement)
+    same = (
+        stated["certificate_id"] == facts["certificate_id"]
+        and stated["version"] == facts["version"]
+        and stated["holder"]["uscc"] == company.uscc
+        and stated["document_sha256"] == facts["document"]["sha256"]
+    )
+    if not same:
+        raise _Invalid("the statement is about something else")
+
+
 def _check_document(reader: PdfFileReader, sealed: bytes, document: Any) -> None:
-    """The sealed pages are those of the uploaded document: the same bytes for a PDF, the same picture for an image."""
-    if document["media_type"] == PDF:
-        if hashlib.sha256(sealed[: document["size"]]).hexdigest() != document["sha256"]:
-            raise _Invalid("another document")
+    """The sealed pages are those of the uploaded document: the same bytes for a PDF, or the document attached and pages
+    that look the same; the same picture for an image."""
+    is_pdf = document["media_type"] == PDF
+    if is_pdf and hashlib.sha256(sealed[: document["size"]]).hexdigest() == document["sha256"]:
         return
     files = [item.get_object() for item in reader.root["/AF"]]
     sources = [item for item in files if item["/AFRelationship"] == "/Source"]
     if len(sources) != 1:
-        raise _Invalid("the uploaded file isn't attached")
+        raise _Invalid("another document")
     source = _embedded_file(sources[0])
     if hashlib.sha256(source).hexdigest() != document["sha256"]:
         raise _Invalid("another document")
+    if is_pdf:
+        if not pdfcopy.same_pages(source, sealed):
+            raise _Invalid("other pages than the uploaded ones")
+        return
     pictures = []
     for page in reader.root["/Pages"]["/Kids"]:
         picture = page.get_object()["/Resources"]["/XObject"]["/Im0"]

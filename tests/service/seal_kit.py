@@ -9,12 +9,13 @@ import subprocess
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from asn1crypto import keys as asn1_keys
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -217,6 +218,10 @@ DOCUMENTS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "form_and_files": (PDF, with_form),
     "generations": (PDF, with_generations),
     **{name: (PDF, lambda name=name: written_by_qpdf(name)) for name in _WRITTEN_BY_QPDF if name != "encrypted"},  # type: ignore[misc]
+    # These three can't carry a seal in a further revision: their pages are copied, the file itself is attached.
+    "signed_already": (PDF, lambda: signed_by_someone(plain_pdf(2))),
+    "broken_table": (PDF, lambda: plain_pdf().replace(b"startxref\n", b"startxref\n9")),
+    "annotated_and_broken": (PDF, lambda: annotated().replace(b"startxref\n", b"startxref\n9")),
     "jpeg": ("image/jpeg", lambda: encoded(picture(), "JPEG", dpi=(300, 300))),
     "jpeg_turned": ("image/jpeg", lambda: encoded(picture(), "JPEG", exif=_turned())),
     "jpeg_cmyk": ("image/jpeg", lambda: encoded(picture("CMYK"), "JPEG")),
@@ -230,6 +235,42 @@ DOCUMENTS: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: encoded(picture(), "TIFF", save_all=True, append_images=[picture("L")], compression="tiff_lzw"),
     ),
 }
+
+
+def annotated() -> bytes:
+    """A PDF without a form whose page has a stamp over it that only its viewer would draw."""
+    from pypdf.annotations import Rectangle
+
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(plain_pdf())))
+    writer.add_annotation(0, Rectangle(rect=(50, 50, 150, 150), interior_color="ff0000"))
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def signed_by_someone(document: bytes) -> bytes:
+    """Signed by a key of no CA that we know, visibly, as an authority signs its electronic licences."""
+    from cryptography.x509.oid import NameOID
+    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+    from pyhanko.sign import signers
+    from pyhanko.sign.fields import SigFieldSpec
+    from pyhanko_certvalidator.registry import SimpleCertificateStore
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    encoding, form = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
+    make_store: Any = SimpleCertificateStore
+    signer = signers.SimpleSigner(
+        adapters._asn1(builder.sign(key, hashes.SHA256())),
+        asn1_keys.PrivateKeyInfo.load(key.private_bytes(encoding, form, serialization.NoEncryption())),
+        make_store(),
+    )
+    writer: Any = IncrementalPdfFileWriter(BytesIO(document))
+    metadata = signers.PdfSignatureMetadata(field_name="Authority")
+    field = SigFieldSpec("Authority", box=(20, 100, 120, 160))
+    return bytes(signers.sign_pdf(writer, metadata, signer, new_field_spec=field).getvalue())
 
 
 def _turned() -> Image.Exif:
@@ -289,6 +330,18 @@ class DevelopmentPki:
         return open_p12(*devca.issue_company(self.data, *company, key=kind))
 
 
+def statement_of(signer: Signer, certificate_id: str, version: int, document_sha256: str) -> bytes:
+    """A statement as the certificate service makes it."""
+    content = {
+        "certificate_id": certificate_id,
+        "version": version,
+        "holder": {"uscc": signer.company.uscc, "name": signer.company.name},
+        "document_sha256": document_sha256,
+        "fields": {"name": signer.company.name},
+    }
+    return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+
+
 def request(
     document: bytes,
     signer: Signer,
@@ -300,16 +353,13 @@ def request(
     stating: dict[str, Any] | None = None,
 ) -> SealRequest:
     """What the service asks the sandbox for, as its handlers put it together."""
-    statement = json.dumps({"fields": {"name": signer.company.name}}, ensure_ascii=False).encode()
+    digest = hashlib.sha256(document).hexdigest()
+    statement = statement_of(signer, "0197-certificate", 3, digest)
     stated = {
         "certificate_id": "0197-certificate",
         "version": 3,
         "subject": {"uscc": signer.company.uscc, "name": signer.company.name},
-        "document": {
-            "sha256": hashlib.sha256(document).hexdigest(),
-            "size": len(document),
-            "media_type": media_type,
-        },
+        "document": {"sha256": digest, "size": len(document), "media_type": media_type},
         "statement_sha256": hashlib.sha256(statement).hexdigest(),
         "certificate_fingerprint": signer.company.fingerprint,
     }

@@ -19,7 +19,7 @@ from pypdf import PdfWriter
 
 from infra import devca
 from kernel.errors import YunkuError
-from services.signing import adapters, pdfimages, pdfseal
+from services.signing import adapters, pdfcopy, pdfimages, pdfops, pdfseal
 from services.signing.ports import Prepared, SealRequest
 from tests.service import seal_kit as kit
 
@@ -262,6 +262,29 @@ def test_picture_exchanged(kind: str, ca: kit.DevelopmentPki, demo: kit.Signer, 
     assert kit.judge(data, ca.trust)["reason"] == "another picture than the uploaded one"
 
 
+def test_pages_exchanged(ca: kit.DevelopmentPki, demo: kit.Signer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that copies other pages than those of the document that it attaches."""
+    document = kit.signed_by_someone(kit.plain_pdf())
+    shown = kit.signed_by_someone(kit.plain_pdf().replace(b"200.0000 280.0000", b"200.0000 279.0000"))
+    monkeypatch.setattr(pdfops, "_base", lambda *_: pdfcopy.copy_pages(shown))
+    assert kit.judge(kit.seal(document, demo), ca.trust)["reason"] == "other pages than the uploaded ones"
+    other = kit.plain_pdf().replace(b"0 0 cm /Im0", b"0 1 cm /Im0")
+    monkeypatch.setattr(pdfops, "_base", lambda *_: pdfcopy.copy_pages(other))
+    assert kit.judge(kit.seal(document, demo), ca.trust)["reason"] == "other pages than the uploaded ones"
+
+
+@pytest.mark.parametrize("key", ["certificate_id", "version", "holder", "document_sha256"])
+def test_a_statement_about_something_else(key: str, ca: kit.DevelopmentPki, demo: kit.Signer) -> None:
+    asked = kit.request(kit.plain_pdf(), demo)
+    content = json.loads(asked.statement)
+    content[key] = {"uscc": devca.SECOND_COMPANY[1]} if key == "holder" else 9
+    statement = json.dumps(content).encode()
+    facts = json.loads(asked.facts) | {"statement_sha256": hashlib.sha256(statement).hexdigest()}
+    prepared = kit.prepare(replace(asked, statement=statement, facts=json.dumps(facts)))
+    data = adapters.finish(prepared, demo.sign(prepared.to_sign), demo.chain[0])
+    assert kit.judge(data, ca.trust)["reason"] == "the statement is about something else"
+
+
 @pytest.mark.parametrize("key", ["certificate_id", "version", "subject"])
 def test_facts_that_were_expected(key: str, ca: kit.DevelopmentPki, sealed: bytes) -> None:
     facts = kit.judge(sealed, ca.trust)["facts"]
@@ -314,8 +337,10 @@ def other_document(asked: SealRequest) -> Answer:
 
 
 def not_kept(asked: SealRequest) -> Answer:
-    header, (rest, to_sign, cms) = _answer(asked)
-    return {**header, "kept": 0}, [asked.document + rest, to_sign, cms]
+    """Other pages, and the document not even attached."""
+    prepared = kit.prepare(replace(asked, document=kit.plain_pdf(3)))
+    header: dict[str, object] = {"kept": 0, "byte_range": list(prepared.byte_range), "pages": 1}
+    return header, [prepared.pdf, prepared.to_sign, prepared.cms]
 
 
 def other_statement(asked: SealRequest) -> Answer:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from kernel.sandbox.errors import Refusal
-from services.signing import adapters
+from services.signing import adapters, pdfcopy
 from tests.service import seal_kit as kit
+
+COPIED = ["signed_already", "broken_table", "annotated_and_broken"]
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +43,13 @@ def test_every_document_is_sealed(name: str, ca: kit.DevelopmentPki, signers: di
     assert said.count("Signature is Valid.") == 1, said
     assert "ETSI.CAdES.detached" in said
     assert "Total document signed" in said
-    if media_type == kit.PDF:
+    if media_type == kit.PDF and name not in COPIED:
         assert sealed.startswith(document)
     assert len(pypdfium2.PdfDocument(sealed)) == judged_pages(name)
 
 
 def judged_pages(name: str) -> int:
-    return {"three_pages": 3, "form_and_files": 2, "tiff_pages": 2}.get(name, 1)
+    return {"three_pages": 3, "form_and_files": 2, "tiff_pages": 2, "signed_already": 2}.get(name, 1)
 
 
 @pytest.mark.parametrize("key", ["rsa2048", "rsa3072", "p256"])
@@ -145,11 +147,24 @@ def test_what_can_not_be_sealed(document: bytes, code: str, signers: dict[str, k
     assert refused.value.code == code
 
 
-def test_a_signed_document_is_refused(signers: dict[str, kit.Signer]) -> None:
-    sealed = kit.seal(kit.plain_pdf(), signers["rsa2048"])
-    with pytest.raises(Refusal) as refused:
-        kit.prepare(kit.request(sealed, signers["p256"]))
-    assert refused.value.code == "document_already_signed"
+@pytest.mark.parametrize("name", COPIED)
+def test_documents_that_can_not_carry_a_seal_are_copied(
+    name: str, ca: kit.DevelopmentPki, signers: dict[str, kit.Signer], tmp_path: Path
+) -> None:
+    """The pages look the same, the document is attached as it was uploaded, its own signature intact in it."""
+    document = kit.DOCUMENTS[name][1]()
+    sealed = kit.seal(document, signers["p256"])
+    assert kit.judge(sealed, ca.trust)["reason"] == ""
+    files = [item.get_object() for item in PdfFileReader(BytesIO(sealed)).root["/AF"]]
+    assert [item["/AFRelationship"] for item in files] == ["/Data", "/Source"]
+    assert files[1]["/EF"]["/F"].data == document
+    if name == "signed_already":
+        assert "Authority" not in kit.pdfsig(sealed, ca.trust, tmp_path)
+        assert "Signature is Valid." in kit.pdfsig(document, ca.trust, tmp_path)
+    before, after = (render(data) for data in (document, pdfcopy.copy_pages(document)))
+    apart = ImageChops.difference(before, after).convert("L").histogram()
+    assert sum(apart[96:]) == 0
+    assert sum(before.convert("L").histogram()[:100]) > 1000, "there is something on the page"
 
 
 @pytest.mark.parametrize(

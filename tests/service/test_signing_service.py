@@ -57,12 +57,14 @@ class Asker:
         self, data: bytes, signer: kit.Signer, media_type: str = kit.PDF, company: tuple[str, str] | None = None
     ) -> service_pb2.PrepareRequest:
         name, uscc = company or (signer.company.name, signer.company.uscc)
-        statement = {"certificate_id": "c", "fields": {"name": name}}
+        certificate_id, digest = str(ids.uuid7()), self.upload(data)
+        statement = json.loads(kit.statement_of(signer, certificate_id, 2, digest))
+        statement["holder"] = {"name": name, "uscc": uscc}
         return service_pb2.PrepareRequest(
-            certificate_id=str(ids.uuid7()),
+            certificate_id=certificate_id,
             version=2,
             holder=types_pb2.Holder(subject_id=str(ids.uuid7()), uscc=uscc, name=name),
-            document=types_pb2.Document(sha256=self.upload(data), size=len(data), media_type=media_type),
+            document=types_pb2.Document(sha256=digest, size=len(data), media_type=media_type),
             statement=json.dumps(statement, ensure_ascii=False, sort_keys=True).encode(),
             certificate_pem=signer.pem.decode(),
         )
@@ -108,12 +110,12 @@ async def asker(suite: RunningSuite) -> AsyncIterator[Asker]:
         await peers.close()
 
 
-@pytest.mark.parametrize("name", ["plain", "object_streams", "rotated_90", "jpeg", "png_alpha", "tiff_pages"])
+@pytest.mark.parametrize("name", ["plain", "object_streams", "rotated_90", "signed_already", "jpeg", "png_alpha", "tiff_pages"])
 @pytest.mark.parametrize("key", ["demo", "second"])
 async def test_prepare_sign_complete_validate(name: str, key: str, asker: Asker, tmp_path: Path) -> None:
     media_type, make = kit.DOCUMENTS[name]
     signer = asker.ca.signer(key)
-    document = make()
+    document = await asyncio.to_thread(make)
     request = asker.request(document, signer, media_type)
     prepared = await asker.prepare(request)
     assert prepared.digest_algorithm == "sha256"
@@ -262,7 +264,9 @@ async def test_documents_that_are_refused(document: bytes, code: str, asker: Ask
 
 async def test_a_missing_document(asker: Asker) -> None:
     request = asker.request(kit.plain_pdf(), asker.ca.signer("demo"))
-    request.document.sha256 = hashlib.sha256(b"never uploaded").hexdigest()
+    digest = hashlib.sha256(b"never uploaded").hexdigest()
+    request.statement = request.statement.replace(request.document.sha256.encode(), digest.encode())
+    request.document.sha256 = digest
     with pytest.raises(YunkuError, match="document_missing"):
         await asker.prepare(request)
 
