@@ -136,7 +136,6 @@ _register(
     certificate_without_uscc="The certificate names no USCC.",
     certificate_not_holders="The certificate is another company's.",
     document_encrypted="The file is encrypted.",
-    document_already_signed="The file carries an electronic signature, which sealing it would break.",
     document_too_many_pages="The file has more pages than allowed (param max).",
     document_page_too_large="A page is larger than allowed.",
     document_damaged="The file can't be read to its end.",
