@@ -20,6 +20,7 @@ import psycopg
 import structlog
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.security import NatsCredentials
 from google.protobuf.message import Message
 from nats.aio.client import Client
 from psycopg_pool import PoolTimeout
@@ -117,6 +118,7 @@ class Consumer:
             if not answer.events:
                 self.advanced_at = time.monotonic()
                 return
+            metrics.CONSUMER_REFETCHED.labels(self.consumer, self.producer).inc(len(answer.events))
             await self._settle([RecordedEvent.from_record(record, self.types) for record in answer.events])
 
     async def _settle(self, events: Sequence[RecordedEvent]) -> None:
@@ -134,6 +136,7 @@ class Consumer:
                 await asyncio.sleep(0.2)
             except _HandlerFailed as failure:
                 failures += 1
+                metrics.CONSUMER_RETRIES.labels(self.consumer, self.producer).inc()
                 log.warning(
                     "handler failed",
                     producer=self.producer,
@@ -171,6 +174,7 @@ class Consumer:
             position, rolling = int(row[0]), bytes(row[1])
             for event in events:
                 if (event.position or 0) <= position:
+                    metrics.CONSUMER_DUPLICATES.labels(self.consumer, self.producer).inc()
                     continue
                 if event.position != position + 1:
                     if position > row[0]:
@@ -190,6 +194,8 @@ class Consumer:
                     (position, rolling, self.producer),
                     prepare=True,
                 )
+        metrics.CONSUMER_APPLIED.labels(self.consumer, self.producer).inc(position - row[0])
+        metrics.CONSUMER_POSITION.labels(self.consumer, self.producer).set(position)
         self._watermark = position
 
     def _verified(self, event: RecordedEvent, rolling: bytes) -> bytes:
@@ -308,7 +314,7 @@ class Bus:
 
     async def run(self, url: str, credentials: str | None) -> None:
         """Connects and consumes until cancelled."""
-        options: dict[str, Any] = {"user_credentials": credentials} if credentials else {}
+        options: dict[str, Any] = {"security": NatsCredentials(str(credentials))} if credentials else {}
         options |= {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.2}
         broker = NatsBroker(url, logger=None, **options)
         for consumer in self.consumers:

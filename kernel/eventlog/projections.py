@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from sqlalchemy import ClauseElement, Table
 
+from kernel import heartbeat
 from kernel.eventlog.events import EVENT_COLUMNS, RecordedEvent, row_to_event
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import Connection, EventLog
@@ -50,6 +51,7 @@ class ProjectionRunner:
 
     async def run(self) -> None:
         while True:
+            heartbeat.beat()
             self._woken.clear()
             while await self._step() >= BATCH:
                 pass
@@ -69,7 +71,7 @@ class ProjectionRunner:
             applied, position = await apply_from(connection, self._log, self._projection, self._projection.table, int(row[0]))
             if applied:
                 await connection.execute("UPDATE projections SET position = %s WHERE name = %s", (position, self._projection.name))
-                metrics.PROJECTION_POSITION.labels(self._log.service, self._projection.name).set(position)
+                metrics.PROJECTION_POSITION.labels(self._projection.name).set(position)
             return applied
 
 

@@ -16,6 +16,8 @@ from kernel.eventlog.sequencer import Sequencer
 from kernel.eventlog.store import EventLog
 from kernel.service import Runtime
 
+#: A loop that beats a few times a second and was silent for so long (seconds) hangs: /healthz fails.
+_MAX_SILENCE = 60.0
 _READ_LIMIT = 1000
 #: ReadLog answers stay under the gRPC message limit.
 _READ_BYTES = 3_000_000
@@ -36,9 +38,9 @@ async def attach(
             runner.wake()
 
     log.on_append = appended
-    runtime.add_background("sequencer", sequencer.run)
+    runtime.add_background("sequencer", sequencer.run, max_silence=_MAX_SILENCE)
     for runner, projection in zip(runners, declared.log_projections, strict=True):
-        runtime.add_background(f"projection-{projection.name}", runner.run)
+        runtime.add_background(f"projection-{projection.name}", runner.run, max_silence=_MAX_SILENCE)
     runtime.rpc.register(kernel_pb2_grpc.add_EventLogServiceServicer_to_server, _LogService(log))
     subscriptions = subscribe(log)
     if subscriptions:

@@ -9,6 +9,7 @@ again from position 1.
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ import structlog
 from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
+from kernel import heartbeat
 from kernel.eventlog.events import EVENT_COLUMNS, EventTypes, RecordedEvent, row_to_event
 from kernel.eventlog.wire import HEADER_POSITION, message_headers
 from kernel.observability import metrics
@@ -32,6 +34,8 @@ WINDOW: Final = 256
 #: How often the leader looks although nobody woke it (appends of other processes), and a follower tries to lead. Seconds.
 POLL: Final = 0.05
 ELECTION: Final = 0.5
+#: How often the publisher looks what JetStream really has, in seconds: a stream that was wiped or cut is filled again unasked.
+LOOK: Final = 5.0
 _ACK_TIMEOUT: Final = 5.0
 #: First key of the advisory lock; the second is 1. The database is the service's own, so no service name is needed.
 _LOCK: Final = 0x59554E4B
@@ -64,6 +68,7 @@ class Sequencer:
                 row = await (await connection.execute("SELECT pg_try_advisory_lock(%s, 1)", (_LOCK,))).fetchone()
                 if row and row[0]:
                     break
+                heartbeat.beat()
                 await asyncio.sleep(ELECTION)
             self.leading = True
             try:
@@ -78,6 +83,7 @@ class Sequencer:
         publishing = asyncio.create_task(self._publish_loop())
         try:
             while True:
+                heartbeat.beat()
                 self._woken.clear()
                 while await self._sequence(connection):
                     pass
@@ -114,7 +120,8 @@ class Sequencer:
             while True:
                 try:
                     last_id = await self._resume(connection)
-                    while True:
+                    looked = time.monotonic()
+                    while time.monotonic() - looked < LOOK:
                         last_id = await self._publish_batch(connection, last_id)
                 except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as failure:
                     log.warning("publishing interrupted", service=self._service, error=repr(failure))
@@ -144,7 +151,8 @@ class Sequencer:
         if not batch:
             self._publish_wake.clear()
             if not self._ready and self.published >= self.sequenced:
-                await self._publish_wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._publish_wake.wait(), LOOK)
             return last_id
         acks = []
         for event in batch:
@@ -166,6 +174,7 @@ class Sequencer:
     async def _checkpoint(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         await connection.execute("UPDATE publisher SET position = %s WHERE position <> %s", (self.published, self.published), prepare=True)
         metrics.PUBLISHED.labels(self._service).set(self.published)
+        metrics.PUBLISHER_LAG.labels(self._service).set(self.sequenced - self.published)
 
 
 async def last_message(client: Client, service: str) -> RawStreamMsg | None:

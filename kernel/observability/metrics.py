@@ -32,7 +32,6 @@ APPEND_SECONDS: Final = Histogram(
     "yunku_eventlog_append_seconds", "Time of one append, commit included", ["service"], buckets=_LATENCY_BUCKETS
 )
 SEQUENCED: Final = Gauge("yunku_eventlog_sequenced_position", "Highest position that the sequencer gave", ["service"])
-SEQUENCER_LAG: Final = Gauge("yunku_sequencer_lag_events", "Committed events that have no position yet", ["service"])
 PUBLISHED: Final = Gauge(
     "yunku_eventlog_published_position", "Highest position that JetStream acknowledged", ["service"]
 )
@@ -60,12 +59,6 @@ PARKED: Final = Gauge("yunku_consumer_parked", "Dead letters that wait for an op
 # -- projections, by name
 PROJECTION_POSITION: Final = Gauge(
     "yunku_projection_position", "Position up to which a projection has applied", ["projection"]
-)
-PROJECTION_REBUILD_SECONDS: Final = Histogram(
-    "yunku_projection_rebuild_seconds",
-    "Time of a rebuild",
-    ["projection"],
-    buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600),
 )
 
 # -- work: recognitions, verifications, deliveries; kind is the sort of job, outcome is done, failed or retried
