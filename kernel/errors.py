@@ -151,6 +151,7 @@ _register(
     cursor_invalid="The paging cursor wasn't made by this list.",
     request_malformed="The request can't be read (JSON, multipart, header or parameter).",
 )
+_register(408, "DEADLINE_EXCEEDED", request_too_slow="The request's body came too slowly (gateway).")
 _register(413, "INVALID_ARGUMENT", too_large="The request's body is larger than allowed.")
 _register(413, "INVALID_ARGUMENT", document_too_large="The file is larger than allowed.")
 _register(415, "INVALID_ARGUMENT", document_not_recognised="The file is none of the formats that are taken.")

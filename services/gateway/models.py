@@ -1,0 +1,593 @@
+"""What the public interface takes and gives: the source of docs/openapi.json.
+
+Every field stands in every answer; what isn't there is null. Timestamps are RFC 3339 in UTC, dates ``YYYY-MM-DD``.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+Light = Literal["RED", "YELLOW", "GREEN", "NONE"]
+Mode = Literal["SMART", "MANUAL"]
+SubjectType = Literal["TENDERER", "BIDDER", "AGENCY"]
+Verdict = Literal["MATCH", "MISMATCH", "UNREADABLE", "UNMARKED", "ABSENT", "NOT_COMPARED"]
+CertificateState = Literal["draft", "submitted", "superseded", "discarded"]
+ProgressState = Literal["none", "running", "delayed", "done"]
+PushState = Literal["requested", "delivered", "acknowledged", "approved", "rejected", "withdrawn"]
+ReviewState = Literal["pending", "approved", "rejected", "withdrawn"]
+
+Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=["2026-11-23T08:00:00.123456Z"])]
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$", examples=["2026-11-23"])]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: x0, y0, x1, y1 as fractions of the page as seen, origin top left.
+Fraction = Annotated[float, Field(allow_inf_nan=False)]
+Box = Annotated[list[Fraction], Field(min_length=4, max_length=4, description="x0, y0, x1, y1: fractions of the page, origin top left")]
+
+Short = Annotated[str, StringConstraints(max_length=200)]
+FieldName = Annotated[str, StringConstraints(max_length=100)]
+#: Longer values are refused by the certificate service with their own code; this bounds what is looked at.
+FieldValue = Annotated[str, StringConstraints(max_length=20_000)]
+FieldValues = Annotated[dict[FieldName, FieldValue], Field(max_length=300)]
+
+
+class Body(BaseModel):
+    """What is sent: unknown members are refused, so that a misspelt one isn't silently left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(BaseModel):
+    """What is answered: exactly this."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
+
+
+# -- problems ----------------------------------------------------------------------------------------------------------
+
+
+class ProblemError(Answer):
+    """One thing wrong with one field."""
+
+    pointer: str = Field(description="JSON pointer into the request's body; for parameters and headers their name")
+    code: str
+    message: str = Field(description="Chinese, to be shown beside the field")
+
+
+class Problem(Answer):
+    """RFC 9457. ``code`` is stable; ``title`` is Chinese and may change."""
+
+    type: str = Field(examples=["urn:yunku:problem:not_found"])
+    title: str
+    status: int
+    code: str = Field(examples=["not_found"])
+    detail: str | None = None
+    errors: list[ProblemError] = []
+    correlation_id: str
+
+
+# -- accounts, sessions, subjects --------------------------------------------------------------------------------------
+
+
+class PhoneCodeRequest(Body):
+    phone: Short
+
+
+class PhoneCode(Answer):
+    expires_at: Timestamp
+    code: str | None = Field(description="Only in the development profile")
+
+
+class AccountRequest(Body):
+    phone: Short
+    code: Short
+    password: Annotated[str, StringConstraints(max_length=1000)]
+    name: Short
+
+
+class Account(Answer):
+    id: str
+    name: str
+    phone: str = Field(description="Masked", examples=["138****0000"])
+
+
+class ChallengeRequest(Body):
+    """Nothing is said to ask for a challenge."""
+
+
+class Challenge(Answer):
+    id: str
+    text: str = Field(description="Four lines: yunku-login:v1, origin, nonce, expiry. Check the form, hash and sign it yourself.")
+    expires_at: Timestamp
+
+
+class PasswordLogin(Body):
+    method: Literal["password"]
+    phone: Short
+    password: Annotated[str, StringConstraints(max_length=1000)]
+
+
+class KeyLogin(Body):
+    method: Literal["ca"]
+    challenge_id: Short
+    certificate: Annotated[str, StringConstraints(max_length=65_536)] = Field(description="PEM chain, leaf first")
+    signature: Annotated[str, StringConstraints(max_length=8192)] = Field(
+        description="Base64: RSA PKCS#1 v1.5 or ECDSA with SHA-256 over the challenge's text"
+    )
+
+
+class RenewalRequest(Body):
+    refresh_token: Annotated[str, StringConstraints(max_length=1000)]
+
+
+class SubjectChoice(Body):
+    subject_id: Short
+    subject_type: Short
+
+
+class MemberSubject(Answer):
+    id: str
+    uscc: str
+    name: str
+    types: list[SubjectType]
+
+
+class Session(Answer):
+    token: str
+    expires_at: Timestamp
+    refresh_token: str | None = Field(description="Null where the one that the client holds stays good")
+    subjects: list[MemberSubject]
+    subject_id: str | None
+    subject_type: SubjectType | None
+
+
+class RoleHeld(Answer):
+    role: str
+    domain_id: str | None
+
+
+class CurrentSession(Answer):
+    """Who this session is."""
+
+    account_id: str
+    name: str | None
+    method: Literal["password", "ca", "qr"]
+    expires_at: Timestamp
+    subjects: list[MemberSubject]
+    subject_id: str | None
+    subject_type: SubjectType | None
+    roles: list[RoleHeld]
+
+
+class SubjectRequest(Body):
+    uscc: Short
+    name: Annotated[str, StringConstraints(max_length=1000)]
+    types: Annotated[list[Short], Field(max_length=20)]
+    confirm_uscc: bool = Field(False, description="Register it although the USCC's check digit fails")
+
+
+class Subject(Answer):
+    id: str
+    uscc: str
+    name: str
+    former_names: list[str]
+    types: list[SubjectType]
+    registered_at: Timestamp
+    version: int
+
+
+# -- catalogue ---------------------------------------------------------------------------------------------------------
+
+
+class CatalogueField(Answer):
+    name: str
+    label: str
+    type: str = Field(description="Kind of value: date, money, uscc, …")
+    role: Literal["KEY", "DIGITAL", "PLAIN"]
+    required: bool
+    may_be_absent: bool
+    takes_mark: bool
+    choices: list[str]
+    open: bool
+    holder: str | None
+
+
+class CatalogueDocument(Answer):
+    name: str
+    label: str
+    required: bool
+    sides: list[str]
+
+
+class CatalogueType(Answer):
+    code: str
+    label: str
+    module: str
+    owner: Literal["subject", "person", "performance"]
+    modes: list[Mode]
+    verification: bool
+    documents: list[CatalogueDocument]
+    valid_from: str | None
+    valid_until: str | None
+    fields: list[CatalogueField]
+
+
+class CatalogueModule(Answer):
+    code: str
+    number: int
+    label: str
+    types: list[CatalogueType]
+
+
+class Notice(Answer):
+    """温馨提示, as the manual prints it beside every verification."""
+
+    title: str
+    lines: list[str]
+
+
+class Catalogue(Answer):
+    version: str
+    modules: list[CatalogueModule]
+    verification_notice: Notice
+
+
+# -- certificates ------------------------------------------------------------------------------------------------------
+
+
+class DraftRequest(Body):
+    type: Short
+    mode: Short = Field(description="SMART or MANUAL")
+    fields: FieldValues = {}
+    person_id: Short | None = None
+    performance_id: Short | None = None
+
+
+class FieldsRequest(Body):
+    fields: FieldValues = Field({}, description="Replaces the values of the fields named; an empty value clears one")
+    absent: Annotated[list[FieldName], Field(max_length=300)] | None = Field(
+        None, description="Fields that the print doesn't carry; replaces the earlier list where it is given"
+    )
+
+
+class MarkRequest(Body):
+    field: FieldName
+    page: int = Field(ge=-(2**31), lt=2**31, description="From 1")
+    box: Box
+
+
+class MarksRequest(Body):
+    marks: Annotated[list[MarkRequest], Field(max_length=1000)]
+
+
+class ModeRequest(Body):
+    mode: Short = Field(description="SMART or MANUAL")
+
+
+class SealPlace(Body):
+    page: int = Field(ge=1, lt=2**31, description="From 1")
+    box: Box
+
+
+class SealPreparationRequest(Body):
+    certificate: Annotated[str, StringConstraints(max_length=65_536)] = Field(description="PEM chain of the company's key, leaf first")
+    seal: SealPlace | None = Field(None, description="Where the seal is shown; default: bottom right of the last page")
+
+
+class SealPreparation(Answer):
+    id: str
+    to_sign: str = Field(description="Base64 of the CMS signed attributes (DER); sign them as they are with SHA-256")
+    digest_algorithm: str
+    expires_at: Timestamp
+
+
+class SealRequest(Body):
+    preparation_id: Short
+    signature: Annotated[str, StringConstraints(max_length=8192)] = Field(description="Base64")
+
+
+class PushRequest(Body):
+    domain: Short
+
+
+class Holder(Answer):
+    subject_id: str
+    uscc: str
+    name: str
+
+
+class Page(Answer):
+    number: int
+    width: float = Field(description="Points for PDF, pixels for images")
+    height: float
+
+
+class Document(Answer):
+    sha256: Sha256
+    size: int
+    media_type: Literal["application/pdf", "image/jpeg", "image/png", "image/tiff"]
+    file_name: str
+    born_digital: bool
+    pages: list[Page]
+
+
+class RecognisedField(Answer):
+    value: str
+    confidence: float
+    page: int | None
+    box: Box | None
+
+
+class Recognition(Answer):
+    state: ProgressState
+    fields: dict[str, RecognisedField]
+    engine: str | None
+    engine_version: str | None
+    reason: str | None = Field(description="Why it is delayed, Chinese")
+    reason_code: str | None
+
+
+class Mark(Answer):
+    field: str
+    page: int
+    box: Box
+
+
+class FieldVerdict(Answer):
+    verdict: Verdict
+    stated: str | None
+    recognised: str | None
+    reason: str = Field(description="Chinese")
+    reason_code: str
+    confidence: float
+
+
+class RuleFailure(Answer):
+    rule: str
+    fields: list[str]
+    reason: str = Field(description="Chinese")
+    reason_code: str
+    effect: Literal["red", "yellow", "note"]
+
+
+class Verification(Answer):
+    id: str | None
+    state: Literal["none", "running", "delayed", "done", "stale"]
+    light: Light
+    version: int | None = Field(description="Content version that it is over")
+    fields: dict[str, FieldVerdict]
+    rules: list[RuleFailure]
+    rules_version: str | None
+    engine_version: str | None
+    reason: str | None = Field(description="Why it is delayed, Chinese")
+    reason_code: str | None
+
+
+class Seal(Answer):
+    id: str
+    version: int
+    sha256: Sha256 = Field(description="Of the sealed PDF")
+    size: int
+    signer_name: str
+    signer_uscc: str
+    certificate_fingerprint: str
+    certificate_serial: str
+    signed_at: Timestamp
+
+
+class Push(Answer):
+    """One line of the push record 推送记录."""
+
+    id: str
+    number: int
+    domain_id: str
+    state: PushState
+    version: int
+    pushed_at: Timestamp
+    reviewed_at: Timestamp | None
+    opinion: str | None
+
+
+class Validity(Answer):
+    state: Literal["VALID", "EXPIRING", "EXPIRED", "NOT_YET"] | None = Field(description="Null where the dates aren't stated yet")
+    valid_from: Date | None
+    valid_until: Date | None = Field(description="Null where it has no end")
+
+
+class CertificateSummary(Answer):
+    id: str
+    holder: Holder
+    type: str
+    state: CertificateState
+    mode: Mode
+    light: Light
+    fields: dict[str, str] = Field(description="Personal numbers are masked in lists")
+    unique_code: str | None
+    validity: Validity
+    document_sha256: Sha256 | None
+    sealed: bool
+    person_id: str | None
+    performance_id: str | None
+    version: int
+    created_at: Timestamp
+    updated_at: Timestamp
+    submitted_at: Timestamp | None
+
+
+class Certificate(Answer):
+    id: str
+    holder: Holder
+    type: str
+    state: CertificateState
+    mode: Mode
+    light: Light = Field(description="What counts now: NONE while the verification is stale or hasn't ended")
+    fields: dict[str, str]
+    absent: list[str]
+    document: Document | None
+    recognition: Recognition
+    marks: list[Mark]
+    verification: Verification
+    seal: Seal | None = Field(description="Null while not sealed, or when a change broke it")
+    unique_code: str | None
+    validity: Validity
+    pushes: list[Push]
+    person_id: str | None
+    performance_id: str | None
+    version: int = Field(description="Content version, for If-Match")
+    created_at: Timestamp
+    updated_at: Timestamp
+    submitted_at: Timestamp | None
+
+
+class CertificatePage(Answer):
+    items: list[CertificateSummary]
+    next_cursor: str | None
+
+
+class PushPage(Answer):
+    items: list[Push]
+    next_cursor: str | None
+
+
+class Actor(Answer):
+    kind: Literal["account", "service", "domain_system", "unknown"]
+    id: str
+    name: str = Field(description="As shown; erased accounts show as such")
+
+
+class Change(Answer):
+    path: str
+    label: str = Field(description="Chinese")
+    before: Any
+    after: Any
+
+
+class HistoryItem(Answer):
+    """One line of the operation record 操作记录, made from one event of the log."""
+
+    number: int
+    at: Timestamp
+    actor: Actor
+    action: str = Field(description="Chinese name of the operation")
+    type: str = Field(description="Event type")
+    summary: str = Field(description="Chinese")
+    changes: list[Change]
+    version: int
+    event_id: str
+    hash: Sha256
+
+
+class HistoryPage(Answer):
+    items: list[HistoryItem]
+    next_cursor: str | None
+
+
+class Activity(Answer):
+    """The ``data`` of one server-sent event; its ``id`` is the position and its ``event`` the type."""
+
+    position: int
+    certificate_id: str
+    type: str
+    at: Timestamp
+    event_id: str
+
+
+# -- domains and reviews -----------------------------------------------------------------------------------------------
+
+
+class Domain(Answer):
+    id: str
+    name: str
+    automatic_types: list[str] = Field(description="Certificate types whose GREEN entries are approved by rule")
+
+
+class DomainPage(Answer):
+    items: list[Domain]
+    next_cursor: str | None
+
+
+class ReviewRequest(Body):
+    decision: Short = Field(description="approved or rejected")
+    opinion: Annotated[str, StringConstraints(max_length=4000)] = ""
+
+
+class Review(Answer):
+    """A push as its domain sees it: the version that was pushed, whatever happened to the certificate since."""
+
+    id: str
+    certificate_id: str
+    domain_id: str
+    number: int
+    state: ReviewState
+    delivery: Literal["requested", "delivered", "acknowledged"]
+    holder: Holder
+    type: str
+    version: int
+    unique_code: str
+    light: Light
+    fields: dict[str, str] = Field(description="Personal numbers are masked")
+    document: Document | None
+    seal: Seal | None
+    pushed_at: Timestamp
+    reviewed_at: Timestamp | None
+    opinion: str | None
+    reviewer_id: str | None
+
+
+class ReviewPage(Answer):
+    items: list[Review]
+    next_cursor: str | None
+
+
+# -- operations --------------------------------------------------------------------------------------------------------
+
+
+class Health(Answer):
+    service: str
+    ok: bool
+
+
+class Readiness(Answer):
+    service: str
+    ready: bool
+    dependencies: dict[str, str]
+
+
+class DemoOperator(Answer):
+    phone: str
+    password: str
+    subject_id: str
+    key_file: str
+    key_password: str
+
+
+class DemoReviewer(Answer):
+    phone: str
+    password: str
+    domain: str
+
+
+class DemoAdministrator(Answer):
+    phone: str
+    password: str
+
+
+class DemoDomain(Answer):
+    id: str
+    name: str
+    nats_url: str
+    credentials_file: str
+    push_subject: str
+    review_subject: str
+
+
+class Demo(BaseModel):
+    """What a script needs to run the main job in the development profile; files are absolute paths on the suite's machine."""
+
+    model_config = ConfigDict(extra="allow")
+
+    operator: DemoOperator
+    reviewer: DemoReviewer
+    administrator: DemoAdministrator
+    domains: list[DemoDomain]

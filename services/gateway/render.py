@@ -1,0 +1,449 @@
+"""Messages of the services to what the public interface shows: words for enums, RFC 3339 for moments, Chinese beside
+codes, null for what isn't there."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta, timezone
+from functools import cache
+from typing import Any, Final, get_args
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.identity.v1 import service_pb2 as identity_pb2
+from yunku.push.v1 import service_pb2 as push_pb2
+from yunku.subject.v1 import service_pb2 as subject_pb2
+
+import catalogue
+from catalogue import CertificateType
+from kernel import texts
+from services.gateway import models
+
+#: Documents' dates are China's.
+CHINA: Final = timezone(timedelta(hours=8))
+#: Kinds of values (kernel.values) that are personal numbers, and how many characters of either end are shown.
+_PERSONAL: Final = {"id18": (4, 2), "phone": (3, 4)}
+
+_LIGHTS: Final = {
+    types_pb2.LIGHT_RED: "RED",
+    types_pb2.LIGHT_YELLOW: "YELLOW",
+    types_pb2.LIGHT_GREEN: "GREEN",
+}
+_STATES: Final = frozenset(get_args(models.ProgressState))
+_REASON_SECTIONS: Final = ("verify", "verify.postponed", "ocr.postponed")
+
+
+def moment(stamp: Timestamp) -> str:
+    """RFC 3339 in UTC, to the microsecond."""
+    return _rfc3339(stamp.ToDatetime(tzinfo=UTC))
+
+
+def microseconds(count: int) -> str:
+    """A moment given in microseconds since 1970."""
+    return _rfc3339(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=count))
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"
+
+
+def word(value: str | list[str] | None) -> Any:
+    """A word that a service gave: pydantic holds it to the words that the interface has."""
+    return value
+
+
+def light(value: int) -> Any:
+    """The word of a light; NONE for everything that is no verdict."""
+    return _LIGHTS.get(value, "NONE")  # type: ignore[call-overload]
+
+
+def mode(text: str) -> types_pb2.Mode.ValueType:
+    """The enum of a mode's word; the unspecified one, which the service refuses, for other words."""
+    known = {"SMART": types_pb2.MODE_SMART, "MANUAL": types_pb2.MODE_MANUAL}
+    return known.get(text, types_pb2.MODE_UNSPECIFIED)
+
+
+def mask(kind: str, value: str) -> str:
+    """A personal number with its middle hidden; other kinds as they are."""
+    shown = _PERSONAL.get(kind)
+    if shown is None or not value:
+        return value
+    head, tail = shown
+    if len(value) <= head + tail:
+        return "*" * len(value)
+    return value[:head] + "*" * (len(value) - head - tail) + value[-tail:]
+
+
+def masked_fields(type_code: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """The values with personal numbers masked; a type that the catalogue no longer has shows nothing that could be one."""
+    kind = known_type(type_code)
+    if kind is None:
+        return {name: "*" * len(value) if any(c.isdecimal() for c in value) else value for name, value in sorted(fields.items())}
+    return {
+        name: mask(kind.field(name).type if kind.has_field(name) else "", value) for name, value in sorted(fields.items())
+    }
+
+
+def known_type(code: str) -> CertificateType | None:
+    """The catalogue's type, None where it has none of this code."""
+    known = catalogue.load()
+    return known.type(code) if known.has_type(code) else None
+
+
+@cache
+def _keys(section: str) -> frozenset[str]:
+    return texts.keys(section)
+
+
+def reason(code: str, params: Mapping[str, str]) -> str:
+    """The Chinese text of a verdict's or a delay's reason."""
+    for section in _REASON_SECTIONS:
+        if code in _keys(section):
+            return texts.text(f"{section}.{code}", **params)
+    return texts.text("gateway.reason_unknown", code=code)
+
+
+# -- accounts and subjects ---------------------------------------------------------------------------------------------
+
+
+def member(one: identity_pb2.MemberSubject) -> models.MemberSubject:
+    return models.MemberSubject(id=one.id, uscc=one.uscc, name=one.name, types=word(list(one.types)))
+
+
+def session(one: identity_pb2.Session) -> models.Session:
+    return models.Session(
+        token=one.token,
+        expires_at=moment(one.expires_at),
+        refresh_token=one.refresh_token or None,
+        subjects=[member(subject) for subject in one.subjects],
+        subject_id=one.subject_id or None,
+        subject_type=word(one.subject_type or None),
+    )
+
+
+def current_session(one: identity_pb2.AuthenticateResponse, name: str | None) -> models.CurrentSession:
+    return models.CurrentSession(
+        account_id=one.account_id,
+        name=name,
+        method=word(one.method),
+        expires_at=moment(one.expires_at),
+        subjects=[member(subject) for subject in one.subjects],
+        subject_id=one.subject_id or None,
+        subject_type=word(one.subject_type or None),
+        roles=[models.RoleHeld(role=role.role, domain_id=role.domain_id or None) for role in one.roles],
+    )
+
+
+def subject(one: subject_pb2.Subject) -> models.Subject:
+    return models.Subject(
+        id=one.id,
+        uscc=one.uscc,
+        name=one.name,
+        former_names=list(one.former_names),
+        types=word(list(one.types)),
+        registered_at=moment(one.registered_at),
+        version=one.version,
+    )
+
+
+# -- certificates ------------------------------------------------------------------------------------------------------
+
+
+def certificate(one: service_pb2.Certificate, *, expiring_days: int, masked: bool = False) -> models.Certificate:
+    """The whole of a certificate; ``masked`` for readers who aren't its holder."""
+    kind = known_type(one.type)
+
+    def shown(name: str, value: str) -> str:
+        if not masked:
+            return value
+        return mask(kind.field(name).type if kind is not None and kind.has_field(name) else "", value)
+
+    return models.Certificate(
+        id=one.id,
+        holder=holder(one.holder),
+        type=one.type,
+        state=word(one.state),
+        mode=word(types_pb2.Mode.Name(one.mode).removeprefix("MODE_")),
+        light=light(one.light),
+        fields=masked_fields(one.type, one.fields) if masked else dict(sorted(one.fields.items())),
+        absent=list(one.absent),
+        document=document(one.document) if one.HasField("document") else None,
+        recognition=_recognition(one.recognition, shown),
+        marks=[models.Mark(field=mark.field, page=mark.page, box=box(mark.box)) for mark in one.marks],
+        verification=_verification(one.verification, shown),
+        seal=seal(one.seal) if one.HasField("seal") else None,
+        unique_code=one.unique_code or None,
+        validity=validity(one, expiring_days),
+        pushes=[push(record) for record in one.pushes],
+        person_id=one.person_id or None,
+        performance_id=one.performance_id or None,
+        version=one.version,
+        created_at=moment(one.created_at),
+        updated_at=moment(one.updated_at),
+        submitted_at=moment(one.submitted_at) if one.HasField("submitted_at") else None,
+    )
+
+
+def summary(one: service_pb2.Certificate, *, expiring_days: int) -> models.CertificateSummary:
+    """A certificate in a list."""
+    return models.CertificateSummary(
+        id=one.id,
+        holder=holder(one.holder),
+        type=one.type,
+        state=word(one.state),
+        mode=word(types_pb2.Mode.Name(one.mode).removeprefix("MODE_")),
+        light=light(one.light),
+        fields=masked_fields(one.type, one.fields),
+        unique_code=one.unique_code or None,
+        validity=validity(one, expiring_days),
+        document_sha256=one.document.sha256 or None,
+        sealed=one.HasField("seal"),
+        person_id=one.person_id or None,
+        performance_id=one.performance_id or None,
+        version=one.version,
+        created_at=moment(one.created_at),
+        updated_at=moment(one.updated_at),
+        submitted_at=moment(one.submitted_at) if one.HasField("submitted_at") else None,
+    )
+
+
+def holder(one: types_pb2.Holder) -> models.Holder:
+    return models.Holder(subject_id=one.subject_id, uscc=one.uscc, name=one.name)
+
+
+def document(one: types_pb2.Document) -> models.Document:
+    return models.Document(
+        sha256=one.sha256,
+        size=one.size,
+        media_type=word(one.media_type),
+        file_name=one.file_name,
+        born_digital=one.born_digital,
+        pages=[models.Page(number=page.number, width=page.width, height=page.height) for page in one.pages],
+    )
+
+
+def box(one: types_pb2.Box) -> list[float]:
+    return [one.x0, one.y0, one.x1, one.y1]
+
+
+def _recognition(one: service_pb2.Recognition, shown: Any) -> models.Recognition:
+    return models.Recognition(
+        state=word(one.state if one.state in _STATES else "none"),
+        fields={
+            field.field: models.RecognisedField(
+                value=shown(field.field, field.value),
+                confidence=field.confidence,
+                page=field.page or None,
+                box=box(field.box) if field.HasField("box") else None,
+            )
+            for field in one.fields
+        },
+        engine=one.engine or None,
+        engine_version=one.engine_version or None,
+        reason=reason(one.reason, {}) if one.reason else None,
+        reason_code=one.reason or None,
+    )
+
+
+def verification(one: service_pb2.Verification) -> models.Verification:
+    """The verification alone, for its holder."""
+    return _verification(one, lambda name, value: value)
+
+
+def _verification(one: service_pb2.Verification, shown: Any) -> models.Verification:
+    return models.Verification(
+        id=one.id or None,
+        state=word(one.state or "none"),
+        light=light(one.light),
+        version=one.version or None,
+        fields={
+            field.field: models.FieldVerdict(
+                verdict=word(types_pb2.Verdict.Name(field.verdict).removeprefix("VERDICT_")),
+                stated=shown(field.field, field.stated) or None,
+                recognised=shown(field.field, field.recognised) or None,
+                reason=reason(field.reason, field.params),
+                reason_code=field.reason,
+                confidence=field.confidence,
+            )
+            for field in one.fields
+        },
+        rules=[
+            models.RuleFailure(
+                rule=rule.rule,
+                fields=list(rule.fields),
+                reason=reason(rule.reason, rule.params),
+                reason_code=rule.reason,
+                effect="red" if rule.decisive else "note" if rule.note else "yellow",
+            )
+            for rule in one.rules
+        ],
+        rules_version=one.rules_version or None,
+        engine_version=one.engine_version or None,
+        reason=reason(one.reason, {}) if one.reason else None,
+        reason_code=one.reason or None,
+    )
+
+
+def seal(one: types_pb2.Seal) -> models.Seal:
+    return models.Seal(
+        id=one.seal_id,
+        version=one.version,
+        sha256=one.sealed_sha256,
+        size=one.size,
+        signer_name=one.signer_name,
+        signer_uscc=one.signer_uscc,
+        certificate_fingerprint=one.certificate_fingerprint,
+        certificate_serial=one.certificate_serial,
+        signed_at=microseconds(one.signed_at_us),
+    )
+
+
+def push(one: service_pb2.PushRecord) -> models.Push:
+    return models.Push(
+        id=one.id,
+        number=one.number,
+        domain_id=one.domain_id,
+        state=word(one.state),
+        version=one.version,
+        pushed_at=moment(one.pushed_at),
+        reviewed_at=moment(one.reviewed_at) if one.HasField("reviewed_at") else None,
+        opinion=one.opinion or None,
+    )
+
+
+def validity(one: service_pb2.Certificate, expiring_days: int) -> models.Validity:
+    """Beside the light, never part of it (domain.md, "The light")."""
+    today = datetime.now(CHINA).date()
+    start = date.fromisoformat(one.valid_from) if one.valid_from else None
+    end = date.fromisoformat(one.valid_until) if one.valid_until else None
+    if start is None and end is None:
+        state = None
+    elif start is not None and start > today:
+        state = "NOT_YET"
+    elif end is not None and end < today:
+        state = "EXPIRED"
+    elif end is not None and end - today <= timedelta(days=expiring_days):
+        state = "EXPIRING"
+    else:
+        state = "VALID"
+    return models.Validity(state=word(state), valid_from=one.valid_from or None, valid_until=one.valid_until or None)
+
+
+def activity(one: service_pb2.Activity) -> models.Activity:
+    return models.Activity(
+        position=one.position, certificate_id=one.certificate_id, type=one.type, at=moment(one.at), event_id=one.event_id
+    )
+
+
+# -- domains and reviews -----------------------------------------------------------------------------------------------
+
+
+def domain(one: push_pb2.Domain) -> models.Domain:
+    return models.Domain(id=one.id, name=one.name, automatic_types=list(one.automatic_types))
+
+
+def review(one: push_pb2.Push) -> models.Review:
+    return models.Review(
+        id=one.id,
+        certificate_id=one.certificate_id,
+        domain_id=one.domain_id,
+        number=one.number,
+        state=word(one.state),
+        delivery=word(one.delivery or "requested"),
+        holder=holder(one.holder),
+        type=one.type,
+        version=one.version,
+        unique_code=one.unique_code,
+        light=light(one.light),
+        fields=masked_fields(one.type, one.fields),
+        document=document(one.document) if one.HasField("document") else None,
+        seal=seal(one.seal) if one.HasField("seal") else None,
+        pushed_at=moment(one.pushed_at),
+        reviewed_at=moment(one.reviewed_at) if one.HasField("reviewed_at") else None,
+        opinion=one.opinion or None,
+        reviewer_id=one.reviewer_id or None,
+    )
+
+
+# -- the operation record ----------------------------------------------------------------------------------------------
+
+
+def history_item(
+    one: service_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str], type_code: str, *, masked: bool
+) -> models.HistoryItem:
+    """One line of the operation record. ``names`` are accounts' and ``domains`` domains', by id."""
+    actions = _keys("gateway.action")
+    return models.HistoryItem(
+        number=one.number,
+        at=moment(one.at),
+        actor=_actor(one, names, domains),
+        action=texts.text(f"gateway.action.{one.type}") if one.type in actions else one.type,
+        type=one.type,
+        summary=_summary(one, domains),
+        changes=[_change(change, type_code, masked) for change in json.loads(one.changes_json or "[]")],
+        version=one.version,
+        event_id=one.event_id,
+        hash=one.hash,
+    )
+
+
+def _actor(one: service_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str]) -> models.Actor:
+    match one.actor_kind:
+        case "account":
+            return models.Actor(kind="account", id=one.actor_id, name=names.get(one.actor_id) or texts.text("gateway.actor.erased"))
+        case "service":
+            key = f"gateway.actor.{one.actor_id}"
+            known = one.actor_id in _keys("gateway.actor")
+            return models.Actor(kind="service", id=one.actor_id, name=texts.text(key) if known else texts.text("gateway.actor.service"))
+        case "domain_system":
+            return models.Actor(kind="domain_system", id=one.actor_id, name=domains.get(one.actor_id, one.actor_id))
+    return models.Actor(kind="unknown", id=one.actor_id, name=texts.text("gateway.actor.service"))
+
+
+def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
+    if one.type not in _keys("gateway.summary"):
+        return texts.text(f"gateway.action.{one.type}") if one.type in _keys("gateway.action") else one.type
+    event: dict[str, Any] = json.loads(one.event_json or "{}")
+    kind = known_type(str(event.get("type", "")))
+    document: dict[str, Any] = event.get("document") or {}
+    seal: dict[str, Any] = event.get("seal") or {}
+    lights = _keys("light")
+    light = str(event.get("light", "")).removeprefix("LIGHT_")
+    params = {
+        "type": kind.label if kind is not None else str(event.get("type", "")),
+        "mode": _word("gateway.mode", str(event.get("mode", "")).removeprefix("MODE_")),
+        "file": str(document.get("file_name", "")),
+        "pages": str(len(document.get("pages", ()))),
+        "fields": str(len(event.get("fields", ()))),
+        "marks": str(len(event.get("marks", ()))),
+        "light": texts.text(f"light.{light}") if light in lights else "",
+        "reason": reason(str(event["reason"]), {}) if event.get("reason") else "",
+        "signer": str(seal.get("signer_name", "")),
+        "unique_code": str(event.get("unique_code", "")),
+        "number": str(event.get("number", "")),
+        "domain": domains.get(str(event.get("domain_id", "")), str(event.get("domain_id", ""))),
+        "state": _word("gateway.push", str(event.get("state", "")).lower()),
+        "decision": _word("gateway.push", str(event.get("decision", ""))),
+        "opinion": str(event.get("opinion", "")),
+    }
+    return texts.text(f"gateway.summary.{one.type}", **params)
+
+
+def _word(section: str, key: str) -> str:
+    return texts.text(f"{section}.{key}") if key in _keys(section) else key
+
+
+def _change(one: Mapping[str, Any], type_code: str, masked: bool) -> models.Change:
+    path = str(one["path"])
+    section, _, name = path.partition(".")
+    kind = known_type(type_code)
+    before, after = one.get("before"), one.get("after")
+    label = _word("gateway.change", section)
+    if section in ("fields", "marks") and name:
+        field = kind.field(name) if kind is not None and kind.has_field(name) else None
+        named = field.label if field is not None else name
+        label = named if section == "fields" else f"{label}：{named}"
+        if masked and section == "fields":
+            before, after = (mask(field.type if field is not None else "", v) if isinstance(v, str) else v for v in (before, after))
+    elif section == "pushes":
+        label = f"{label} {name}"
+    return models.Change(path=path, label=label, before=before, after=after)

@@ -1,0 +1,94 @@
+"""Domains, and the pages of their reviewers (http-api.md, "Persons, performances, domains, reviews")."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from yunku.push.v1 import service_pb2
+
+from services.gateway import models, render
+from services.gateway.means import Means, means_of
+from services.gateway.replies import problems, reply
+from services.gateway.routes.certificates import (
+    FILE_TYPES,
+    Cursor,
+    Id,
+    Limit,
+    file_response,
+    original,
+    page,
+    sealed,
+)
+from services.gateway.sessions import Session
+
+router = APIRouter(tags=["reviews"])
+
+
+@router.get("/domains", response_model=models.DomainPage, responses=problems(401))
+async def list_domains(request: Request, who: Session) -> Response:
+    """The authorities to which certificates can be pushed."""
+    found = await means_of(request).services.push.ListDomains(service_pb2.ListDomainsRequest())
+    return reply(request, models.DomainPage(items=[render.domain(one) for one in found.domains], next_cursor=None))
+
+
+@router.get("/reviews", response_model=models.ReviewPage, responses=problems(401, 403))
+async def list_reviews(
+    request: Request,
+    who: Session,
+    state: Annotated[models.ReviewState | None, Query()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Response:
+    """The pushes that this session's domain is to review, or has reviewed."""
+    asked = service_pb2.ListReviewsRequest(state=state or "", limit=limit, cursor=cursor)
+    found = await means_of(request).services.push.ListReviews(asked)
+    return reply(request, models.ReviewPage(items=[render.review(one) for one in found.items], next_cursor=found.next_cursor or None))
+
+
+@router.get("/reviews/{push_id}", response_model=models.Review, responses=problems(401, 403))
+async def get_review(request: Request, push_id: Id, who: Session) -> Response:
+    """One push, as its domain sees it."""
+    return reply(request, render.review(await _push(means_of(request), push_id)))
+
+
+@router.post("/reviews/{push_id}", response_model=models.Review, responses=problems(401, 403, 409))
+async def review(request: Request, push_id: Id, body: models.ReviewRequest, who: Session) -> Response:
+    """Approves or rejects exactly the version that was pushed; a rejection needs an opinion."""
+    asked = service_pb2.ReviewRequest(push_id=push_id, decision=body.decision, opinion=body.opinion)
+    return reply(request, render.review((await means_of(request).services.push.Review(asked)).push))
+
+
+@router.get(
+    "/reviews/{push_id}/pages/{number}.png",
+    response_class=Response,
+    responses={**problems(401, 403, 409), **file_response("image/png")},
+)
+async def get_pushed_page(request: Request, push_id: Id, number: Id, who: Session) -> Response:
+    """A page of the pushed document, as picture."""
+    means = means_of(request)
+    return await page(means, (await _push(means, push_id)).document, number)
+
+
+@router.get(
+    "/reviews/{push_id}/document",
+    response_class=Response,
+    responses={**problems(401, 403), **file_response(*FILE_TYPES)},
+)
+async def get_pushed_document(request: Request, push_id: Id, who: Session) -> Response:
+    """The pushed document as it was uploaded."""
+    means = means_of(request)
+    return await original(means, (await _push(means, push_id)).document)
+
+
+@router.get(
+    "/reviews/{push_id}/sealed.pdf",
+    response_class=Response,
+    responses={**problems(401, 403), **file_response("application/pdf")},
+)
+async def get_pushed_sealed(request: Request, push_id: Id, who: Session) -> Response:
+    """The pushed document with the company's seal."""
+    means = means_of(request)
+    return await sealed(means, (await _push(means, push_id)).seal)
+
+
+async def _push(means: Means, push_id: str) -> service_pb2.Push:
+    return (await means.services.push.GetReview(service_pb2.GetReviewRequest(push_id=push_id))).push
