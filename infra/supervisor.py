@@ -12,7 +12,6 @@ import contextlib
 import gc
 import http.client
 import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -31,7 +30,7 @@ from infra.embedded.process import execute, fork, kill_group
 from kernel import topology
 
 #: How long the whole suite may take to become ready before `start` and `up` say that it doesn't.
-READY_SECONDS: Final = 90.0
+READY_SECONDS: Final = 180.0
 #: A server that was just made may refuse for a moment; what fails this often at the first start won't mend itself.
 FIRST_PROVISIONING_TRIES: Final = 4
 #: How long services may drain before they are killed.
@@ -102,12 +101,17 @@ def service_exists(name: str) -> bool:
     return (Path(__file__).resolve().parents[1] / "services" / name / "__main__.py").exists()
 
 
+def profile() -> str:
+    """The profile of the suite; the embedded stack is for development unless told otherwise."""
+    return os.environ.get("YUNKU_PROFILE") or "development"
+
+
 def service_environment(home: Home, name: str) -> dict[str, str]:
     """Everything a service is told; documented with the settings in docs/operations.md."""
     ports, keys = home.ports, nats_server.keyring(home)
     environment = {
         "YUNKU_SERVICE": name,
-        "YUNKU_PROFILE": os.environ.get("YUNKU_PROFILE", "development"),
+        "YUNKU_PROFILE": profile(),
         "YUNKU_DATA": str(home.root),
         "YUNKU_LOG_LEVEL": os.environ.get("YUNKU_LOG_LEVEL", "info"),
         "YUNKU_NATS_URL": home.nats_url,
@@ -147,20 +151,6 @@ def _readyz(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _get_json(port: int, path: str) -> dict[str, Any]:
-    """A JSON object from a loopback HTTP server; empty if it has none to give."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        content = json.loads(answer.read()) if answer.status == 200 else {}
-    except (OSError, http.client.HTTPException, ValueError):
-        return {}
-    finally:
-        connection.close()
-    return content if isinstance(content, dict) else {}
 
 
 @dataclass
@@ -305,7 +295,7 @@ class Supervisor:
                     self.say(f"service {name} does not exist yet: left out")
             return
         if not self.demo_done:
-            has_demo = bool(self.services) and importlib.util.find_spec("infra.demo_data") is not None
+            has_demo = profile() == "development" and set(topology.SERVICES) <= set(self.units)
             if has_demo and not self.demo_job:
                 self.demo_job = fork(self._demo_data, name="demo-data", log=self.home.logs / "demo-data.log")
             self.demo_done = not has_demo
@@ -397,7 +387,7 @@ class Supervisor:
         threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 1
         if threads != 1:
             raise StartError(f"{threads} threads run in the supervisor after loading {names}: it can't fork services")
-        if importlib.util.find_spec("infra.devca") is not None:
+        if profile() == "development":
             yield False
             importlib.import_module("infra.devca").ensure(self.home.root)
         gc.collect()
@@ -444,16 +434,15 @@ def _say(message: str) -> None:
 
 def _announce(home: Home) -> None:
     print(f"\nYunku is ready: {home.http_url}    (data: {home.root})")
-    if importlib.util.find_spec("infra.demo_data") is not None:
-        demo = _get_json(home.ports["http"], "/api/v1/demo")
-        for role in ("operator", "reviewer", "administrator"):
-            who = demo.get(role, {})
-            if who:
-                extra = f"  key {who['key_file']} ({who.get('key_password', '')})" if who.get("key_file") else ""
-                print(f"  {role:13} {who.get('phone')} / {who.get('password')}{extra}")
-        for domain in demo.get("domains", []):
-            where = f"{domain.get('push_subject')}, {domain.get('credentials_file')}"
-            print(f"  domain        {domain.get('id')} {domain.get('name')}: {where}")
+    demo = read_json(home.root / "demo.json")  # written by infra/demo_data.py, in the development profile
+    for role in ("operator", "reviewer", "administrator"):
+        who = demo.get(role, {})
+        if who:
+            extra = f"  key {who['key_file']} ({who.get('key_password', '')})" if who.get("key_file") else ""
+            print(f"  {role:13} {who.get('phone')} / {who.get('password')}{extra}")
+    for domain in demo.get("domains", []):
+        where = f"{domain.get('push_subject')}, {domain.get('credentials_file')}"
+        print(f"  domain        {domain.get('id')} {domain.get('name')}: {where}")
     print("Ctrl-C or `make stop` stops it; `make demo` runs the main job.\n", flush=True)
 
 
