@@ -164,7 +164,11 @@ class CertificateJob:
             self._console.step(f"type {len(stated)} fields")
         for name, value in mistakes.items():
             self._console.note(f"stated wrongly: {name} = {value}, printed {self.sample.truth['fields'][name]['printed']}")
-        self._client.put(f"{self.path}/fields", {"fields": stated})
+        body: Json = {"fields": stated}
+        if self.sample.truth["absent"]:
+            body["absent"] = self.sample.truth["absent"]
+            self._console.note(f"declared as not on this print: {', '.join(self.sample.truth['absent'])}")
+        self._client.put(f"{self.path}/fields", body)
         return stated
 
     def mark(self, recognised: Json) -> None:
@@ -217,11 +221,13 @@ class CertificateJob:
         self._console.step("seal with the company's own key (signed here; the key stays here)")
         prepared = self._client.post(f"{self.path}/seal/preparation", {"certificate": key.pem_chain})
         expect(str(prepared["digest_algorithm"]).lower().replace("-", "") == "sha256", "SHA-256", prepared)
-        signature = key.sign(base64.b64decode(prepared["to_sign"]))
-        completed = {"preparation_id": prepared["id"], "signature": signature}
-        self._client.post(f"{self.path}/seal", completed)
-        problem = refused(self._client, f"{self.path}/seal", completed, {409, 422})
-        self._console.note(f"the same signature a second time: {problem.status} {problem.code}")
+        right = {"preparation_id": prepared["id"], "signature": key.sign(base64.b64decode(prepared["to_sign"]))}
+        wrong = {"preparation_id": prepared["id"], "signature": key.sign(b"another document")}
+        problem = refused(self._client, f"{self.path}/seal", wrong, {422})
+        self._console.note(f"a signature over another document: {problem.status} {problem.code}")
+        self._client.post(f"{self.path}/seal", right)
+        problem = refused(self._client, f"{self.path}/seal", wrong, {409})
+        self._console.note(f"another signature for the same preparation: {problem.status} {problem.code}")
         sealed = self._client.raw(f"{self.path}/sealed.pdf")
         self._console.step(f"judge the sealed PDF ({len(sealed) // 1024} kB) with pyHanko and poppler")
         self._console.note(f"pyHanko: valid, trusted, unmodified; signer {key.validate_with_pyhanko(sealed)}")
