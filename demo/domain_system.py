@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from types import TracebackType
-from typing import Any
 
 import nats
 from nats.aio.client import Client
@@ -72,7 +72,7 @@ class DomainSystem:
                 expect(message.subject == self._push_subject, self._push_subject, message.subject)
                 event = json.loads(message.data)
                 await message.ack()
-                if event.get("data", {}).get("push_id") == push_id:
+                if event.get("type") == "yunku.push.requested" and event["data"].get("push_id") == push_id:
                     return self._checked(event)
         raise UnexpectedError(f"push {push_id} did not reach {self.id} in {PATIENCE:.0f} s")
 
@@ -86,6 +86,13 @@ class DomainSystem:
     async def review(self, push_id: str, decision: str, opinion: str) -> None:
         """Publish the domain's decision where the registry listens."""
         assert self._client is not None
-        answer: dict[str, Any] = {"push_id": push_id, "decision": decision, "opinion": opinion}
+        answer = {
+            "specversion": "1.0",
+            "id": str(uuid.uuid4()),
+            "source": f"/{self.id}/demo",
+            "type": "yunku.push.reviewed",
+            "datacontenttype": "application/json",
+            "data": {"push_id": push_id, "decision": decision, "opinion": opinion},
+        }
         await self._client.publish(self._review_subject, json.dumps(answer, ensure_ascii=False).encode())
         await self._client.flush()
