@@ -34,7 +34,7 @@ class Preparation:
     #: What the validation found, and by which revocation lists; JSON.
     validation: str = ""
     #: SHA-256 of the company's signature, hex: the same one again is the same command.
-    signature_sha256: str = ""
+    completion_sha256: str = ""
     refusal: str = ""
     #: The retention date of the sealed object, microseconds since 1970; 0 until it is locked.
     retain_until_us: int = 0
@@ -51,7 +51,7 @@ def evolve(state: Preparation, event: Any, recorded_at: datetime) -> Preparation
                 phase=Phase.SIGNED,
                 seal=event.seal,
                 validation=event.validation_json,
-                signature_sha256=json.loads(event.validation_json)["signature_sha256"],
+                completion_sha256=json.loads(event.validation_json)["completion_sha256"],
             )
         case events_pb2.SealRefused():
             return replace(state, phase=Phase.REFUSED if event.final else state.phase, refusal=event.reason)
@@ -65,8 +65,8 @@ def prepare(state: Preparation, event: events_pb2.SealPrepared) -> list[Message]
     return [event] if state.phase is Phase.NONE else []
 
 
-def check_completable(state: Preparation, certificate_id: str, signature_sha256: str, now_us: int) -> events_pb2.SealPrepared:
-    """The preparation, if this signature may complete it (or has).
+def check_completable(state: Preparation, certificate_id: str, completion_sha256: str, now_us: int) -> events_pb2.SealPrepared:
+    """The preparation, if this command may complete it (or has); ``completion_sha256`` is over its key and signature.
 
     Raises ``seal_not_prepared`` (no such preparation for this certificate), ``seal_used``, ``seal_invalid`` (it was
     refused), ``seal_expired``.
@@ -77,16 +77,16 @@ def check_completable(state: Preparation, certificate_id: str, signature_sha256:
     if state.phase is Phase.REFUSED:
         raise YunkuError("seal_invalid")
     if state.phase is Phase.SIGNED:
-        if state.signature_sha256 != signature_sha256:
+        if state.completion_sha256 != completion_sha256:
             raise YunkuError("seal_used", field="/preparation_id")
     elif now_us >= prepared.expires_at_us:
         raise YunkuError("seal_expired", field="/preparation_id")
     return prepared
 
 
-def complete(state: Preparation, event: events_pb2.Signed, signature_sha256: str, now_us: int) -> list[Message]:
-    """Records the seal; the same signature a second time changes nothing. Raises as ``check_completable``."""
-    check_completable(state, event.certificate_id, signature_sha256, now_us)
+def complete(state: Preparation, event: events_pb2.Signed, completion_sha256: str, now_us: int) -> list[Message]:
+    """Records the seal; the same command a second time changes nothing. Raises as ``check_completable``."""
+    check_completable(state, event.certificate_id, completion_sha256, now_us)
     return [event] if state.phase is Phase.PREPARED else []
 
 

@@ -252,7 +252,9 @@ async def complete(desk: Desk, request: service_pb2.CompleteRequest, context: Ca
         raise YunkuError("seal_not_prepared", field="/preparation_id") from None
     now = desk.now()
     now_us = microseconds(now)
-    digest = hashlib.sha256(request.signature).hexdigest()
+    # A seal is completed once. The same command again (its key, its signature) is a retry whose answer was lost; the same signature
+    # under another key is a second use.
+    digest = hashlib.sha256((context.idempotency_key or "").encode() + b"\n" + request.signature).hexdigest()
     state = (await desk.log.load(SEAL, stream_id)).state
     prepared = domain.check_completable(state, request.certificate_id, digest, now_us)
     if state.phase is domain.Phase.PREPARED:
@@ -276,7 +278,7 @@ async def _complete(
     desk: Desk,
     prepared: events_pb2.SealPrepared,
     signature: bytes,
-    signature_sha256: str,
+    completion_sha256: str,
     now: datetime,
     context: CallContext,
 ) -> events_pb2.Signed:
@@ -302,7 +304,7 @@ async def _complete(
         raise YunkuError("seal_invalid")
     company = pki.company_of(leaf)
     validation = judgement.details | {
-        "signature_sha256": signature_sha256,
+        "completion_sha256": completion_sha256,
         "trust_sha256": trust_sha256,
         "judged_at": now.isoformat(),
     }

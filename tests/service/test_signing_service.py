@@ -168,10 +168,12 @@ async def test_the_same_command_twice(asker: Asker) -> None:
     assert first == second
     signature = signer.sign(first.to_sign)
     one, two = await asyncio.gather(
-        asker.complete(first, request.certificate_id, signature), asker.complete(first, request.certificate_id, signature)
+        asker.complete(first, request.certificate_id, signature, key), asker.complete(first, request.certificate_id, signature, key)
     )
     assert one.seal == two.seal
     assert asker.events(first.preparation_id)[:2] == ["SealPrepared", "Signed"]
+    with pytest.raises(YunkuError, match="seal_used"):
+        await asker.complete(first, request.certificate_id, signature)
     # ECDSA gives another signature each time: the preparation is used up all the same.
     with pytest.raises(YunkuError, match="seal_used"):
         await asker.complete(first, request.certificate_id, signer.sign(first.to_sign))

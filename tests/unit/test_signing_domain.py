@@ -23,7 +23,7 @@ SEAL = types_pb2.Seal(seal_id="p", version=1, sealed_sha256="ab", signed_at_us=5
 
 
 def signed(signature: str = "first") -> events_pb2.Signed:
-    return events_pb2.Signed(certificate_id="c", seal=SEAL, validation_json=json.dumps({"signature_sha256": signature}))
+    return events_pb2.Signed(certificate_id="c", seal=SEAL, validation_json=json.dumps({"completion_sha256": signature}))
 
 
 REFUSED = events_pb2.SealRefused(preparation_id="p", certificate_id="c", reason="revoked", final=True)
@@ -92,7 +92,7 @@ def test_state_follows_its_events() -> None:
     after = given(PREPARED, signed(), LOCKED)
     assert after.phase is Phase.SIGNED
     assert after.seal == SEAL
-    assert after.signature_sha256 == "first"
+    assert after.completion_sha256 == "first"
     assert after.retain_until_us == 99
 
 
