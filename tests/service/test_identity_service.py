@@ -43,12 +43,11 @@ async def client(suite: RunningSuite) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def pki(suite: RunningSuite) -> devca.PkiPaths:
-    return devca.ensure(suite.root)
+    return devca.paths(suite.root)
 
 
 def company_key(suite: RunningSuite, uscc: str, name: str = "沈阳钥匙公司", **more: Any) -> CompanyKey:
-    devca.ensure(suite.root)
-    return CompanyKey.load(*devca.issue_company(suite.root, name, uscc, **more))
+    return CompanyKey.load(*devca.issue_company(suite.root, name, uscc, **({"key": "ec"} | more)))
 
 
 def rows(suite: RunningSuite, query: str, *values: object) -> list[tuple[Any, ...]]:
