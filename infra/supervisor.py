@@ -131,6 +131,7 @@ def service_environment(home: Home, name: str) -> dict[str, str]:
         environment["YUNKU_DATABASE_URL"] = home.database_url(name)
     if name == "push":
         environment["YUNKU_NATS_KEYS"] = str(keys.root)
+        environment["YUNKU_NATS_REPLICAS"] = str(home.nats_nodes)
     return environment
 
 

@@ -100,6 +100,7 @@ _register(
     "ALREADY_EXISTS",
     subject_registered="A subject of this USCC exists already.",
     phone_registered="An account of this phone number exists already.",
+    domain_registered="A domain of this id exists already, with another name or other rules.",
     push_exists="The same version is pending at this domain already.",
 )
 _register(

@@ -16,7 +16,7 @@ LISTENS: Final[dict[str, tuple[str, ...]]] = {
     "ocr": ("certificate",),
     "verify": ("certificate",),
     "signing": (),
-    "push": ("certificate",),
+    "push": ("certificate", "identity"),
 }
 
 #: Messages that a consumer could not apply are parked here, visibly, until an operator replays them.

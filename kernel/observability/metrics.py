@@ -68,6 +68,14 @@ JOB_SECONDS: Final = Histogram(
 )
 JOBS_WAITING: Final = Gauge("yunku_jobs_waiting", "Jobs that wait for their turn", ["kind"])
 
+# -- pushes, by domain (a registered party, not an id of what is held) and by what is waited for: delivery, acknowledgement
+PUSHES_WAITING: Final = Gauge("yunku_pushes_waiting", "Pending pushes that a domain has not said anything of", ["domain", "stage"])
+PUSH_OLDEST_SECONDS: Final = Gauge("yunku_push_oldest_seconds", "How long the oldest of them has waited", ["domain", "stage"])
+DOMAIN_CONNECTED: Final = Gauge("yunku_domain_connected", "1 while the link to a domain's NATS account holds", ["domain"])
+DOMAIN_ANSWERS: Final = Counter(
+    "yunku_domain_answers_total", "Answers of domains' systems; outcome is taken or the refusal's code", ["domain", "outcome"]
+)
+
 # -- the process
 BACKGROUND_RESTARTS: Final = Counter(
     "yunku_background_restarts_total", "Background loops that failed and were started again", ["loop"]

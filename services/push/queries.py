@@ -1,0 +1,136 @@
+"""Questions, answered from the read models."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+from yunku.push.v1 import events_pb2, service_pb2
+
+from kernel.context import Caller
+from kernel.errors import YunkuError
+from kernel.eventlog.sql import render
+from kernel.eventlog.store import EventLog, utc_now
+from services.push import domain
+from services.push.handlers import as_uuid, domain_message, push_message
+from services.push.tables import domains, pushes
+
+_DEFAULT_LIMIT = 50
+_MAX_LIMIT = 200
+_STATES = ("", domain.PENDING, *domain.DECISIONS, domain.WITHDRAWN)
+_PUSH_COLUMNS = (
+    pushes.c.push_id,
+    pushes.c.opened,
+    pushes.c.reviewed,
+    pushes.c.state,
+    pushes.c.opened_at,
+    pushes.c.delivered_at,
+    pushes.c.acknowledged_at,
+    pushes.c.reviewed_at,
+)
+
+
+async def list_domains(log: EventLog) -> service_pb2.ListDomainsResponse:
+    """Every domain, by id; there are few."""
+    query = select(domains.c.domain_id, domains.c.name, domains.c.automatic_types).order_by(domains.c.domain_id)
+    async with log.pool.connection() as connection:
+        rows = await (await connection.execute(*render(query), prepare=True)).fetchall()
+    return service_pb2.ListDomainsResponse(domains=[domain_message(*row) for row in rows])
+
+
+async def get_domain(log: EventLog, domain_id: str) -> service_pb2.GetDomainResponse:
+    """One domain; raises ``not_found``."""
+    if not domain.DOMAIN_ID.fullmatch(domain_id):
+        raise YunkuError("not_found")
+    query = select(domains.c.domain_id, domains.c.name, domains.c.automatic_types).where(domains.c.domain_id == domain_id)
+    async with log.pool.connection() as connection:
+        row = await (await connection.execute(*render(query), prepare=True)).fetchone()
+    if row is None:
+        raise YunkuError("not_found")
+    return service_pb2.GetDomainResponse(domain=domain_message(*row))
+
+
+async def list_reviews(log: EventLog, request: service_pb2.ListReviewsRequest, caller: Caller) -> service_pb2.ListReviewsResponse:
+    """The pushes of the caller's domains (of all, for an auditor): those that wait the longest first, decided ones newest first.
+
+    Raises ``role_missing``, ``value_invalid`` (state), ``cursor_invalid``.
+    """
+    visible = _visible_domains(caller)
+    if request.state not in _STATES:
+        raise YunkuError("value_invalid", field="/state")
+    limit = min(request.limit if request.limit > 0 else _DEFAULT_LIMIT, _MAX_LIMIT)
+    query = select(*_PUSH_COLUMNS)
+    if visible is not None:
+        query = query.where(pushes.c.domain_id.in_(sorted(visible)))
+    if request.state:
+        query = query.where(pushes.c.state == request.state)
+    place = tuple_(pushes.c.opened_at, pushes.c.push_id)
+    oldest_first = request.state == domain.PENDING
+    if request.cursor:
+        after = tuple_(*_from_cursor(request.cursor))
+        query = query.where(place > after if oldest_first else place < after)
+    if oldest_first:
+        query = query.order_by(pushes.c.opened_at, pushes.c.push_id)
+    else:
+        query = query.order_by(pushes.c.opened_at.desc(), pushes.c.push_id.desc())
+    async with log.pool.connection() as connection:
+        rows = await (await connection.execute(*render(query.limit(limit + 1)))).fetchall()
+    now = utc_now()
+    shown = rows[:limit]
+    return service_pb2.ListReviewsResponse(
+        items=[push_message(_state(row), now) for row in shown],
+        next_cursor=_cursor(shown[-1][4], shown[-1][0]) if len(rows) > limit else "",
+    )
+
+
+async def get_review(log: EventLog, push_id: str, caller: Caller) -> service_pb2.GetReviewResponse:
+    """One push of the caller's domains (of any, for an auditor). Raises ``role_missing``, ``not_found``."""
+    visible = _visible_domains(caller)
+    query = select(*_PUSH_COLUMNS).where(pushes.c.push_id == as_uuid(push_id))
+    if visible is not None:
+        query = query.where(pushes.c.domain_id.in_(sorted(visible)))
+    async with log.pool.connection() as connection:
+        row = await (await connection.execute(*render(query))).fetchone()
+    if row is None:
+        raise YunkuError("not_found")
+    return service_pb2.GetReviewResponse(push=push_message(_state(row), utc_now()))
+
+
+def _visible_domains(caller: Caller) -> set[str] | None:
+    """The domains whose pushes the caller sees; None: all."""
+    if caller.has_role("AUDITOR"):
+        return None
+    caller.require_role("REVIEWER")
+    return {domain_id for role, domain_id in caller.roles if role == "REVIEWER"}
+
+
+def _state(row: Sequence[Any]) -> domain.Push:
+    """The state that a row was made of, as far as it is shown."""
+    _, opened, reviewed, state, opened_at, delivered_at, acknowledged_at, reviewed_at = row
+    return domain.Push(
+        opened=events_pb2.PushOpened.FromString(bytes(opened)),
+        opened_at=opened_at,
+        delivered_at=delivered_at,
+        acknowledged_at=acknowledged_at,
+        withdrawn_at=opened_at if state == domain.WITHDRAWN else None,
+        reviewed=events_pb2.Reviewed.FromString(bytes(reviewed)) if reviewed_at is not None else None,
+        reviewed_at=reviewed_at,
+    )
+
+
+def _cursor(opened_at: datetime, push_id: UUID) -> str:
+    return base64.urlsafe_b64encode(f"{opened_at.astimezone(UTC).isoformat()}|{push_id}".encode()).decode().rstrip("=")
+
+
+def _from_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        moment, _, push_id = base64.urlsafe_b64decode(cursor[:200] + "=" * (-len(cursor) % 4)).decode().partition("|")
+        opened_at = datetime.fromisoformat(moment)
+        if opened_at.tzinfo is None:
+            raise ValueError("no zone")
+        return opened_at, UUID(push_id)
+    except (ValueError, binascii.Error):
+        raise YunkuError("cursor_invalid", field="/cursor") from None
