@@ -16,6 +16,7 @@ Each value is read by its type (``catalogue.Field.read``); what its type refuses
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -197,9 +198,9 @@ def _upright(page: PageLines, turns: int) -> list[_Row]:
             upright.append(_Glyph(character.text, symbol, character.confidence, x0, x1, y, height, character.box))
         if len(upright) >= 2 and _stands(upright):
             continue
-        if len(upright) >= 4:
+        if len(upright) >= 2:
             run = upright[-1].x0 - upright[0].x0
-            if run <= 0 or abs(upright[-1].y - upright[0].y) / run > 0.07:
+            if run <= 0 or abs(upright[-1].y - upright[0].y) / run > (0.07 if len(upright) >= 4 else 0.25):
                 continue  # a watermark or the rim of a seal
         y, height = float(np.median([g.y for g in upright])), float(np.median([g.height for g in upright]))
         rows.append(_Row(upright, y, height))
@@ -209,7 +210,7 @@ def _upright(page: PageLines, turns: int) -> list[_Row]:
 
 def _stands(glyphs: Sequence[_Glyph]) -> bool:
     """A box higher than wide that was read as several characters: strokes of a frame, a seal, a picture."""
-    return glyphs[-1].x1 - glyphs[0].x0 < 0.8 * float(np.median([g.height for g in glyphs]))
+    return glyphs[-1].x1 - glyphs[0].x0 < 0.45 * float(np.median([g.height for g in glyphs]))
 
 
 def _seen(box: Box, turns: int) -> Box:
@@ -283,7 +284,7 @@ def _find_captions(rows: Sequence[_Row], fields: Sequence[Field]) -> list[_Capti
             found.append(_Caption(words[word], number, start, end, strength))
             start = end
             after_caption = True
-    return found
+    return found + _last_letters(rows, found, words)
 
 
 def _may_start(row: _Row, start: int, after_caption: bool) -> bool:
@@ -294,16 +295,15 @@ def _may_start(row: _Row, start: int, after_caption: bool) -> bool:
 
 
 def _match(row: _Row, start: int, word: str) -> tuple[str, int, float] | None:
-    """The caption ``word`` at ``start``: (word, end, strength). Letters may be spread; one may be misread in a word of
-    four or more; what follows must show that the caption ends: a colon, a gap, the end of the row, or its spread."""
+    """The caption ``word`` at ``start``: (word, end, strength). Letters may be spread, with specks read between them; one
+    may be misread in a word of four or more; what follows must show that the caption ends: a colon, a gap, the end of
+    the row, or its spread."""
     glyphs = row.glyphs
-    end = start + len(word)
-    if end > len(glyphs):
+    spelled = _spelled(glyphs, start, word, frozenset()) or _spelled(glyphs, start, word, _SPECKS)
+    if spelled is None:
         return None
-    wrong = sum(glyphs[start + i].symbol != c for i, c in enumerate(word))
-    if wrong > (1 if len(word) >= 4 else 0) or (wrong and glyphs[start].symbol != word[0]):
-        return None
-    gaps = [glyphs[i + 1].x0 - glyphs[i].x1 for i in range(start, end - 1)]
+    letters, end, wrong = spelled
+    gaps = [b.x0 - a.x1 for a, b in itertools.pairwise(letters)]
     if gaps and (max(gaps) > 6.5 * row.height or (len(gaps) > 1 and max(gaps) - min(gaps) > 1.6 * row.height)):
         return None
     spread = bool(gaps) and min(gaps) > 0.6 * row.height
@@ -324,6 +324,50 @@ def _match(row: _Row, start: int, word: str) -> tuple[str, int, float] | None:
     else:
         return None
     return word, end, follow + 0.05 * len(word) - 0.4 * wrong
+
+
+def _spelled(
+    glyphs: Sequence[_Glyph], start: int, word: str, skipped: frozenset[str]
+) -> tuple[list[_Glyph], int, int] | None:
+    """The glyphs from ``start`` on that spell the word, where they end, and how many are misread."""
+    letters: list[_Glyph] = []
+    end = start
+    while end < len(glyphs) and len(letters) < len(word):
+        if not letters or glyphs[end].symbol not in skipped:
+            letters.append(glyphs[end])
+        end += 1
+    if len(letters) < len(word):
+        return None
+    wrong = sum(glyph.symbol != c for glyph, c in zip(letters, word, strict=True))
+    if wrong > (1 if len(word) >= 4 else 0) or (wrong and letters[0].symbol != word[0]):
+        return None
+    return letters, end, wrong
+
+
+_SPECKS = frozenset({"·", ".", ",", "'", "-", "、"})
+
+
+def _last_letters(rows: Sequence[_Row], found: Sequence[_Caption], words: dict[str, Field | None]) -> list[_Caption]:
+    """Spread captions of two letters whose first was not seen (a seal lay on it): the last letter starts a row, and
+    stands where the last letters of other spread captions stand."""
+    places = [
+        rows[c.row].glyphs[c.end - 1].x0
+        for c in found
+        if c.end - c.start == 2
+        and rows[c.row].glyphs[c.end - 1].x0 - rows[c.row].glyphs[c.start].x1 > 1.5 * rows[c.row].height
+    ]
+    seen = {c.field.name for c in found if c.field is not None}
+    answers = []
+    for number, row in enumerate(rows):
+        first = row.glyphs[0]
+        if first.caption or not any(abs(first.x0 - x) < 0.8 * row.height for x in places):
+            continue
+        for word, field in words.items():
+            if len(word) == 2 and first.symbol == word[1] and field is not None and field.name not in seen:
+                first.caption = True
+                answers.append(_Caption(field, number, 0, 1, 0.4))
+                break
+    return answers
 
 
 # -- values -------------------------------------------------------------------------------------------------------
@@ -552,6 +596,7 @@ def _accepted(field: Field, value: _Value) -> tuple[str, _Value] | None:
     return None
 
 
+_COMPANY = re.compile(r".+(?:公司|合伙\]|事务所)(?=[^(\[])")  # with more text behind it that can't be part of the name
 _TYPICAL = {
     "date": re.compile(
         r"[12]\d{3}[年\-./]\d{1,2}[月\-./]\d{1,2}日?|[一二][〇零一二三四五六七八九]{3}年[一二三四五六七八九十]{1,3}月[一二三四五六七八九十]{1,3}日"
@@ -562,7 +607,12 @@ _TYPICAL = {
 
 
 def _cuts(field: Field, value: _Value) -> Iterable[_Value]:
-    """The value, and parts of it that may be the value alone: without what follows a gap, and what fits its form."""
+    """The value, and parts of it that may be the value alone: what fits its form, and without what follows a gap."""
+    symbols = "".join(g.symbol if len(g.symbol) == 1 else " " for g in value.glyphs)
+    if field.format and (form := re.search(rf"(?<![0-9A-Z])(?:{field.format})(?![0-9A-Z])", symbols)):
+        yield _Value(value.glyphs[form.start() : form.end()])
+    if field.type == "org" and (name := _COMPANY.match(symbols)):
+        yield _Value(value.glyphs[: name.end()])  # what follows is a watermark or a seal's rim
     yield value
     gaps = [b.x0 - a.x1 for a, b in zip(value.glyphs, value.glyphs[1:], strict=False)]
     height = float(np.median([g.height for g in value.glyphs]))
@@ -571,8 +621,7 @@ def _cuts(field: Field, value: _Value) -> Iterable[_Value]:
             yield _Value(value.glyphs[:index])
     pattern = _TYPICAL.get(field.type)
     if pattern is not None:
-        symbols = [g.symbol if len(g.symbol) == 1 else " " for g in value.glyphs]
-        for match in pattern.finditer("".join(symbols)):
+        for match in pattern.finditer(symbols):
             yield _Value(value.glyphs[match.start() : match.end()])
     if field.type in {"money", "period", "level"}:
         for end in range(len(value.glyphs) - 1, max(len(value.glyphs) - 8, 1), -1):
