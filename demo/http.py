@@ -14,7 +14,7 @@ from demo.console import UnexpectedError
 Json = dict[str, Any]
 T = TypeVar("T")
 #: Longest that the demo waits for recognition, a verdict, a delivery or a review, seconds.
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 class Problem(Exception):
