@@ -50,9 +50,8 @@ class Handlers:
         known = catalogue.load()
         if not known.has_type(request.type):
             raise YunkuError("type_unknown", field="/type")
-        # One id per idempotency key, so that a command whose answer was lost makes one draft, not two.
-        key = context.idempotency_key
-        made = ids.derived("certificate", context.caller.id, key) if key else ids.uuid7()
+        # Rises with time, which lists are ordered by. A command repeated gets its first answer, and so its first draft, by its key.
+        made = ids.uuid7()
         holder = await self._subjects.holder(subject_id)
         outcome = await self._log.execute(
             CERTIFICATE,
@@ -69,7 +68,7 @@ class Handlers:
                 performance_id=request.performance_id,
             ),
             context,
-            respond=lambda state, _: service_pb2.DraftCertificateResponse(certificate=view_of(state)),
+            respond=lambda state, _: service_pb2.DraftCertificateResponse(certificate=view_of(state) if state.exists else None),
         )
         return _reply(service_pb2.DraftCertificateResponse, outcome.response)
 

@@ -533,6 +533,8 @@ class Review(Answer):
     reviewed_at: Timestamp | None
     opinion: str | None
     reviewer_id: str | None
+    channel: Literal["REVIEWER", "SYSTEM", "RULE"] | None = Field(description="How the review came about")
+    waiting_seconds: float = Field(description="For how long the domain has said nothing of a pending push")
 
 
 class ReviewPage(Answer):

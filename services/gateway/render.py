@@ -361,6 +361,8 @@ def review(one: push_pb2.Push) -> models.Review:
         reviewed_at=moment(one.reviewed_at) if one.HasField("reviewed_at") else None,
         opinion=one.opinion or None,
         reviewer_id=one.reviewer_id or None,
+        channel=word(one.channel or None),
+        waiting_seconds=one.waiting_seconds,
     )
 
 
