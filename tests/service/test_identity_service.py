@@ -1,7 +1,7 @@
 """Accounts, logins, sessions and memberships, over gRPC on the running services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from yunku.identity.v1 import service_pb2
 from yunku.subject.v1 import service_pb2 as subject_pb2
 
 from infra import devca
-from infra.testing import RunningSuite, running_suite
+from infra.testing import RunningSuite
 from kernel.context import Caller
 from kernel.errors import YunkuError
+from kernel.eventlog import rebuild
 from kernel.ids import uuid7
 from services.identity import administrator
 from tests.service.identity_kit import PASSWORD, Client, CompanyKey, fresh_phone, fresh_uscc
@@ -25,13 +26,6 @@ def refused(code: str, pointer: str = "") -> Any:
         return error.code == code and (not pointer or [one.pointer for one in error.errors] == [pointer])
 
     return pytest.raises(YunkuError, check=matches)
-
-
-@pytest.fixture(scope="module")
-def suite() -> Iterator[RunningSuite]:
-    """The two services alone: they need no other."""
-    with running_suite("identity,subject") as running:
-        yield running
 
 
 @pytest.fixture
@@ -520,3 +514,26 @@ def _found(suite: RunningSuite, *plain: str) -> list[str]:
         content = path.read_bytes()
         found += [f"{path.name}: {text[:3]}" for text in plain if text.encode() in content]
     return found
+
+
+# -- read models -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("service", "name"), [("identity", "accounts"), ("identity", "sessions"), ("subject", "subjects")])
+async def test_a_read_model_is_its_rebuild_from_nothing(client: Client, suite: RunningSuite, service: str, name: str) -> None:
+    session = await client.key_login(company_key(suite, uscc := fresh_uscc()))
+    owner = await client.login(await _registered(client))
+    made = await client.register_subject(await client.caller(owner.token), uscc)
+    await client.pick(session.token, made.id)
+    url = suite.home.database_url(service, owner=True)
+
+    def standing() -> list[tuple[Any, ...]]:
+        with psycopg.connect(url) as connection:
+            return connection.execute(f"SELECT * FROM {name} ORDER BY 1".encode()).fetchall()
+
+    before = standing()
+    assert len(before) > 1
+    assert await asyncio.to_thread(rebuild.rebuild, url, service, name) == len(before)
+    assert standing() == before
+    # And the service goes on with it.
+    assert (await client.login(await _registered(client))).token

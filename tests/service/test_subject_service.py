@@ -1,14 +1,14 @@
 """Registration of companies, over gRPC on the running services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
 import pytest
 from yunku.subject.v1 import service_pb2
 
-from infra.testing import RunningSuite, running_suite
+from infra.testing import RunningSuite
 from kernel.context import Caller
 from kernel.errors import YunkuError
 from kernel.ids import uuid7
@@ -24,13 +24,6 @@ def refused(code: str, pointer: str = "") -> Any:
 
 def account(**more: Any) -> Caller:
     return Caller(kind="account", id=str(uuid7()), **more)
-
-
-@pytest.fixture(scope="module")
-def suite() -> Iterator[RunningSuite]:
-    """The two services alone: they need no other."""
-    with running_suite("identity,subject") as running:
-        yield running
 
 
 @pytest.fixture
