@@ -17,13 +17,12 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
-from pyhanko.sign.timestamps import DummyTimeStamper
 
 from kernel import pki
 from kernel.errors import YunkuError
 from kernel.observability.logging import get_logger
 from kernel.sandbox import Sandbox, SandboxCrashed, SandboxMemory, SandboxRefused, SandboxTimeout
-from services.signing import pdfseal
+from services.signing import cms as cms_parts
 from services.signing.ports import Judgement, Prepared, SealRequest, Timestamper
 from services.signing.sealimage import draw_seal
 
@@ -37,7 +36,7 @@ _FIELDS: Final = {"page_unknown": "/seal/page", "box_outside_page": "/seal/box"}
 #: What the increment adds beyond the attachments, at most: the seal's picture, catalogue, page, room for the CMS.
 _INCREMENT_BYTES: Final = 8 * 1024 * 1024
 _MAX_SIGNED_ATTRIBUTES: Final = 1024
-_MAX_CMS: Final = pdfseal.CMS_ROOM
+_MAX_CMS: Final = cms_parts.CMS_ROOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def _check_prepared(request: SealRequest, answer: dict[str, Any], parts: list[by
     pdf = request.document[:kept] + rest
     start, first, second, length = (int(number) for number in answer["byte_range"])
     _require(start == 0 and kept < first < second, "byte range")
-    _require(second - first == 2 * pdfseal.CMS_ROOM + 2 and second + length == len(pdf), "byte range")
+    _require(second - first == 2 * cms_parts.CMS_ROOM + 2 and second + length == len(pdf), "byte range")
     _require(pdf[first : first + 1] == b"<" and pdf[second - 1 : second] == b">", "place of the signature")
     signed = hashlib.sha256(pdf[:first])
     signed.update(pdf[second:])
@@ -147,7 +146,7 @@ def _check_prepared(request: SealRequest, answer: dict[str, Any], parts: list[by
     data = asn1_cms.ContentInfo.load(cms, strict=True)["content"]
     (signer,) = data["signer_infos"]
     _require(signer["sid"].chosen["serial_number"].native == leaf.serial_number, "signer")
-    _require(signer["digest_algorithm"]["algorithm"].native == pdfseal.DIGEST, "digest algorithm")
+    _require(signer["digest_algorithm"]["algorithm"].native == cms_parts.DIGEST, "digest algorithm")
     _require(b"\x31" + signer["signed_attrs"].dump()[1:] == to_sign, "signed attributes")
     enclosed = {certificate.chosen.dump() for certificate in data["certificates"]}
     _require(enclosed == {item.public_bytes(serialization.Encoding.DER) for item in request.chain}, "certificates")
@@ -179,7 +178,7 @@ def finish(prepared: Prepared, signature: bytes, leaf: x509.Certificate, timesta
         YunkuError: ``signature_invalid`` unless the signature is by the prepared certificate's key over ``to_sign``.
     """
     check_signature(prepared.to_sign, signature, leaf)
-    cms = pdfseal.patch_cms(prepared.cms, pki.der_signature(leaf, signature), timestamp)
+    cms = cms_parts.patch_cms(prepared.cms, pki.der_signature(leaf, signature), timestamp)
     _, first, second, _ = prepared.byte_range
     encoded = cms.hex().encode("ascii")
     room = second - first - 2
@@ -217,6 +216,8 @@ class DevelopmentTimestamper(Timestamper):
     """A timestamp authority inside the process, for development: the certificate that ``infra.devca`` made."""
 
     def __init__(self, p12: bytes, password: str) -> None:
+        from pyhanko.sign.timestamps import DummyTimeStamper  # 20 MB that a real register doesn't need
+
         key, certificate, others = pkcs12.load_key_and_certificates(p12, password.encode())
         if key is None or certificate is None:
             raise ValueError("the timestamping PKCS#12 holds no key")

@@ -33,7 +33,7 @@ class Preparation:
     seal: types_pb2.Seal | None = None
     #: What the validation found, and by which revocation lists; JSON.
     validation: str = ""
-    #: SHA-256 of the company's signature, hex: the same one again is the same command.
+    #: SHA-256 over the completing command: its idempotency key and the signature.
     completion_sha256: str = ""
     refusal: str = ""
     #: The retention date of the sealed object, microseconds since 1970; 0 until it is locked.

@@ -28,6 +28,7 @@ from pypdf import PdfReader
 
 from kernel import pki
 from kernel.sandbox.errors import Refusal
+from services.signing import cms as cms_parts
 from services.signing import pdfcopy, pdfimages, pdfseal
 from services.signing.pdfseal import Attachment, Placement
 
@@ -85,7 +86,7 @@ def warm_up() -> None:
         "source_name": "source.png",
     }
     made, (sealed, to_sign, cms) = prepare(header, [picture.getvalue(), statement, bytes(400), pem])
-    signed = pdfseal.patch_cms(cms, key.sign(to_sign, ec.ECDSA(hashes.SHA256()))).hex().encode()
+    signed = cms_parts.patch_cms(cms, key.sign(to_sign, ec.ECDSA(hashes.SHA256()))).hex().encode()
     start = made["byte_range"][1] + 1
     sealed = sealed[:start] + signed + sealed[start + len(signed) :]
     judged, _ = validate({"at": at.isoformat()}, [sealed, pem, b""])
@@ -143,7 +144,7 @@ def prepare(header: Header, blobs: list[bytes]) -> Result:
         raise
     except Exception as error:  # the libraries raise whatever a damaged file makes them raise
         raise Refusal(DAMAGED) from error
-    cms = pdfseal.mend_algorithm(cms, chain[0])
+    cms = cms_parts.mend_algorithm(cms, chain[0])
     return {"kept": kept, "byte_range": byte_range, "pages": pages}, [prepared[kept:], to_sign, cms]
 
 

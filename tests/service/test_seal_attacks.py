@@ -19,7 +19,8 @@ from pypdf import PdfWriter
 
 from infra import devca
 from kernel.errors import YunkuError
-from services.signing import adapters, pdfcopy, pdfimages, pdfops, pdfseal
+from services.signing import adapters, pdfcopy, pdfimages, pdfops
+from services.signing import cms as cms_parts
 from services.signing.ports import Prepared, SealRequest
 from tests.service import seal_kit as kit
 
@@ -68,7 +69,7 @@ def test_signatures_that_are_none(key: str, signature: bytes, ca: kit.Developmen
 def test_another_signature_patched_in_past_the_check(ca: kit.DevelopmentPki, demo: kit.Signer) -> None:
     """Even if the check before were wrong: the judgement of the stored bytes finds it."""
     prepared = kit.prepare(kit.request(kit.plain_pdf(), demo))
-    forged = pdfseal.patch_cms(prepared.cms, ca.issue("rsa").sign(prepared.to_sign)).hex().encode()
+    forged = cms_parts.patch_cms(prepared.cms, ca.issue("rsa").sign(prepared.to_sign)).hex().encode()
     start = prepared.byte_range[1] + 1
     data = prepared.pdf[:start] + forged + prepared.pdf[start + len(forged) :]
     assert not kit.judge(data, ca.trust)["valid"]
