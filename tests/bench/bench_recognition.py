@@ -110,15 +110,19 @@ def regions(engine_name: str, count: int, seed: int, show: bool) -> None:
                 tally[f"true {answer}"] += 1
                 if answer != "match" and show:
                     s = scores[0]
-                    print(f"  {degradation} {truth['seed']} {name}: {stated} read {reading.text} {answer} "
-                          f"{s.log_ratio:.1f} {s.lookalike_margin:.1f}")
+                    print(
+                        f"  {degradation} {truth['seed']} {name}: {stated} read {reading.text} {answer} "
+                        f"{s.log_ratio:.1f} {s.lookalike_margin:.1f}"
+                    )
                 for lie, one in zip(lies, scores[1:], strict=True):
                     tally["lies"] += 1
                     if verdict(one) == "match":
                         tally["lie match"] += 1
                         if show:
-                            print(f"  ACCEPTED {degradation} {truth['seed']} {name}: {lie} for {stated} "
-                                  f"{one.log_ratio:.1f} {one.lookalike_margin:.1f}")
+                            print(
+                                f"  ACCEPTED {degradation} {truth['seed']} {name}: {lie} for {stated} "
+                                f"{one.log_ratio:.1f} {one.lookalike_margin:.1f}"
+                            )
         n = tally["regions"]
         print(
             f"  {degradation:6} exact {tally['exact'] / n:.3f} (before {BEFORE[engine_name][degradation]:.2f})  "
