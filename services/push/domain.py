@@ -30,11 +30,10 @@ CHANNELS: Final = {
 
 # Control characters (but line breaks and tabs), and halves of surrogate pairs, which JSON can smuggle in and UTF-8 can't carry.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# An ID number (GB 11643) by its birth date, and a mobile number; not within longer numbers or codes.
-_ID_NUMBER: Final = re.compile(
-    r"(?<![0-9A-Za-z])([1-9]\d{5})((?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(\d{3}[\dXx])(?![0-9A-Za-z])"
-)
-_PHONE: Final = re.compile(r"(?<![0-9A-Za-z])(1[3-9]\d)(\d{4})(\d{4})(?![0-9A-Za-z])")
+# An ID number (GB 11643) by its birth date, and a mobile number; not within longer numbers. A letter before is no hindrance: the number
+# of a 特种作业操作证 is a T and the holder's ID number.
+_ID_NUMBER: Final = re.compile(r"(?<!\d)([1-9]\d{5})((?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(\d{3}[\dXx])(?!\d)")
+_PHONE: Final = re.compile(r"(?<!\d)(1[3-9]\d)(\d{4})(\d{4})(?!\d)")
 
 
 # -- domains -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, Transaction, VersionConflict, utc_now
 from kernel.nats_accounts import Keyring, push_subject, review_subject
 from kernel.observability.logging import get_logger
+from kernel.rpc.identity import GATEWAY
 from services.push import cloudevents, domain
 from services.push.cloudevents import Answer, Refused
 from services.push.projections import DOMAIN, PUSH
@@ -57,9 +58,12 @@ def stream_of(domain_id: str) -> UUID:
 async def register_domain(
     log: EventLog, keyring: Keyring, request: service_pb2.RegisterDomainRequest, context: CallContext
 ) -> service_pb2.RegisterDomainResponse:
-    """Registers a domain; its NATS account is made after this, from the read model. See ``domain`` for the refusals."""
+    """Registers a domain; its NATS account is made after this, from the read model.
+
+    Raises ``role_missing`` unless an administrator or a service asks, and what ``domain.register_domain`` raises.
+    """
     caller = context.caller
-    if caller.kind != "service":
+    if caller.kind != "service" or caller.id == GATEWAY:  # the gateway by itself is whoever has no session
         caller.require_role("ADMINISTRATOR")
     known = catalogue.load()
     outcome = await log.execute(

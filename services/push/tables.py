@@ -71,6 +71,7 @@ Index(
     notices.c.stream_sequence,
     postgresql_where=text("stream_sequence IS NOT NULL AND taken_at IS NULL"),
 )
+Index("notices_refused", notices.c.domain_id, postgresql_where=text("kind = 'refused' AND taken_at IS NULL"))
 
 # Up to which position of the log the notices are made. One row.
 followed = Table("followed", metadata, Column("name", Text, primary_key=True), Column("position", BigInteger, nullable=False))

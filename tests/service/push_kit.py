@@ -235,7 +235,7 @@ class Connected:
     async def nothing_waits(self) -> bool:
         """Whether the durable has nothing more to give now."""
         info = await self.client.jetstream().consumer_info("PUSHES", "system")
-        return info.num_pending == 0
+        return bool(info.num_pending == 0)
 
     async def publish(self, body: bytes) -> None:
         await self.client.jetstream().publish(f"review.{self.system.domain_id}", body, timeout=5)
