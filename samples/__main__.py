@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 from itertools import cycle, islice, product
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from samples.degrade import DEGRADATIONS
 
 
 def main() -> None:
-    """Write N samples, going through types, degradations and formats in turn."""
+    """Write N samples, going through all types, degradations and formats."""
     parser = argparse.ArgumentParser(prog="python -m samples", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to (made if missing)")
     parser.add_argument("--count", type=int, default=12)
@@ -32,6 +33,7 @@ def main() -> None:
         and arguments.degradation in (None, degradation)
         and arguments.format in (None, form)
     ]
+    random.Random(1).shuffle(combinations)  # noqa: S311 - so that a few samples already show several kinds
     if not combinations:
         parser.error("a digital PDF is always clean")
     for index, (kind, degradation, form) in enumerate(islice(cycle(combinations), arguments.count)):
