@@ -1,11 +1,12 @@
 """What the tests of seals share: documents of many structures, signers of the development CA, and poppler's opinion."""
 
+import atexit
 import base64
 import hashlib
 import json
-import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -414,14 +415,13 @@ def _nss_directory(roots: bytes) -> str | None:
     """An NSS database that trusts the roots, for pdfsig; None where NSS's certutil isn't installed."""
     if shutil.which("certutil") is None:
         return None
-    directory = Path(os.environ.get("TMPDIR", "/tmp")) / f"yunku-nss-{hashlib.sha256(roots).hexdigest()[:16]}"
-    if not directory.exists():
-        directory.mkdir()
-        (directory / "roots.pem").write_bytes(roots)
-        database = f"sql:{directory}"
-        subprocess.run(["certutil", "-N", "-d", database, "--empty-password"], check=True, capture_output=True)
-        add = ["certutil", "-A", "-d", database, "-n", "root", "-t", "CT,CT,CT", "-i", str(directory / "roots.pem")]
-        subprocess.run(add, check=True, capture_output=True)
+    directory = Path(tempfile.mkdtemp(prefix="yunku-nss-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    (directory / "roots.pem").write_bytes(roots)
+    database = f"sql:{directory}"
+    subprocess.run(["certutil", "-N", "-d", database, "--empty-password"], check=True, capture_output=True)
+    add = ["certutil", "-A", "-d", database, "-n", "root", "-t", "CT,CT,CT", "-i", str(directory / "roots.pem")]
+    subprocess.run(add, check=True, capture_output=True)
     return str(directory)
 
 
