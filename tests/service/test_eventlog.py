@@ -144,7 +144,7 @@ async def running(*coroutines: Any) -> AsyncIterator[None]:
                 raise ended
 
 
-async def until(condition: Any, seconds: float = 20) -> None:
+async def until(condition: Any, seconds: float = 90) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
