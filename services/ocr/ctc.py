@@ -134,7 +134,7 @@ class Frames:
             body = unpack.decompress(data[2:], _MAX_RAW)
         except zlib.error as error:
             raise ValueError("damaged frames record") from error
-        if unpack.unconsumed_tail or len(body) < 8:
+        if not unpack.eof or unpack.unconsumed_tail or len(body) < 8:
             raise ValueError("damaged frames record")
         letters, count, kept = struct.unpack_from("<IHH", body)
         if len(body) != 8 + letters + count * kept * 3:

@@ -34,7 +34,7 @@ OTHER_CAPTIONS = ("登记机关", "发证机关", "副本", "正本", "注册号
 REFUSED = 0.5  # confidence is multiplied by this where a value's type refuses what was read
 GUESSED = 0.9  # and by this where a value was found by its form, without a caption
 MAX_VALUE = 2000  # characters of one value
-UPRIGHT = 0.8  # mean confidence of a page below which it is tried turned
+UPRIGHT = 0.8  # quality of a page's reading below which it is tried turned
 PROBE_LONG_SIDE = 1200  # pixels of the page on which a turn is tried
 
 
@@ -119,8 +119,16 @@ def read_upright(engine: RecognitionEngine, image: Image) -> tuple[list[Line], i
     return [_turned_back(line, best) for line in turned_lines], best
 
 
+#: Words of which every certificate has some: an engine can be sure of nonsense on a page that lies on its head.
+_USUAL_WORDS = (
+    *("公司", "有限", "工程", "证书", "编号", "日期", "名称", "代码", "信用", "代表", "注册", "资本", "地址", "有效"),
+    *("机关", "资质", "建筑", "等级", "单位", "企业", "姓名", "身份", "专业", "单据", "合同", "报告", "通知", "项目"),
+)
+
+
 def _quality(lines: Sequence[Line], aspect: float) -> float:
-    """Mean confidence by characters, of lines that lie across the page; the others count as unread."""
+    """Mean confidence by characters, of lines that lie across the page (the others count as unread), less where usual
+    words are missing."""
     weight = sum(max(len(line.text), 2) for line in lines)
     if not weight:
         return 0.0
@@ -128,7 +136,9 @@ def _quality(lines: Sequence[Line], aspect: float) -> float:
     for line in lines:
         across = (line.box[2] - line.box[0]) * aspect > 0.8 * (line.box[3] - line.box[1])
         good += max(len(line.text), 2) * line.confidence * across
-    return good / weight
+    text = "".join(line.text for line in lines)
+    usual = sum(word in text for word in _USUAL_WORDS)
+    return good / weight * (0.4 + 0.2 * min(usual, 3))
 
 
 def _turned_back(line: Line, turns: int) -> Line:
@@ -181,8 +191,8 @@ def _upright(page: PageLines, turns: int) -> list[_Row]:
     for glyphs in lines:
         (_, first), (_, last) = glyphs[0], glyphs[-1]
         run = ((last[0] + last[2]) - (first[0] + first[2])) / 2 * aspect
-        if len(glyphs) >= 6 and run > 0:
-            rise = ((last[1] + last[3]) - (first[1] + first[3])) / 2
+        rise = ((last[1] + last[3]) - (first[1] + first[3])) / 2
+        if len(glyphs) >= 6 and run > 0 and abs(rise) < 0.2 * run:
             slopes.append((rise / run, (first[1] + last[3]) / 2, run))
     at_top, per_height = _fit_slope(slopes)
     rows: list[_Row] = []

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from services.ocr.ports import Box, Image
 
-
 DARK, PALE = 0.1, 0.8  # share of the paper's brightness that becomes black, and from which on all becomes white
 
 

@@ -162,8 +162,11 @@ class PpOcr:
         imaging.check_box(box)
         left, top, right, bottom = imaging.to_pixels(image, box)
         crop = image[top:bottom, left:right]
-        mask = imaging.ink(crop)
+        mask = imaging.ink(imaging.suppress_red(crop))
         bounds = imaging.ink_bounds(mask)
+        if bounds is None:  # perhaps it is printed in red
+            mask = imaging.ink(crop)
+            bounds = imaging.ink_bounds(mask)
         if bounds is None:
             return Reading("", 0.0, 0.0, (Variant("as-marked", "", 0.0, 0.0, None),), ())
         height, width = crop.shape[:2]
@@ -232,7 +235,7 @@ class PpOcr:
         return variant, min(confidences, default=0.0)
 
     def _read_block(self, image: Image, box: Box) -> Reading | None:
-        """A mark of several lines; ``None`` if detection finds at most one in it."""
+        """A mark of several lines; ``None`` if detection finds at most one row in it."""
         left, top, right, bottom = imaging.to_pixels(image, box)
         margin = max(8, round(0.04 * min(right - left, bottom - top)))
         x0, y0, x1, y1 = imaging.to_pixels(image, box, margin, margin)
@@ -252,6 +255,8 @@ class PpOcr:
         usual = float(np.median(heights))
         inside = [c for c, h in zip(inside, heights, strict=True) if h > 0.45 * usual]
         groups = _group_rows(inside)
+        if len(groups) < 2:
+            return None
         variants: list[Variant] = []
         lines: list[Line] = []
         for name, source in (("block", crop), ("block-red-faded", imaging.suppress_red(crop))):

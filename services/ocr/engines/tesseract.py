@@ -94,7 +94,7 @@ class Tesseract:
         imaging.check_box(box)
         left, top, right, bottom = imaging.to_pixels(image, box)
         crop = image[top:bottom, left:right]
-        mask = imaging.ink(crop)
+        mask = imaging.ink(imaging.suppress_red(crop))
         bounds = imaging.ink_bounds(mask)
         if bounds is None:
             return Reading("", 0.0, 0.0, (Variant("as-marked", "", 0.0, 0.0, None),), ())
@@ -176,7 +176,10 @@ def _lines(api: tesserocr.PyTessBaseAPI, width: int, height: int) -> Iterator[Li
                 yield _line(text, symbols, bounds, width, height)
             symbols, text = [], ""
             bounds = item.BoundingBox(tesserocr.RIL.TEXTLINE)
-        symbol = item.GetUTF8Text(tesserocr.RIL.SYMBOL)
+        try:
+            symbol = item.GetUTF8Text(tesserocr.RIL.SYMBOL)
+        except RuntimeError:  # an empty block: the library has no text for it
+            continue
         place = item.BoundingBox(tesserocr.RIL.SYMBOL)
         if not symbol or not symbol.strip() or place is None:
             continue
