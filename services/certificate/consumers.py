@@ -1,18 +1,20 @@
 """What ocr, verify, signing and push found out, taken into the certificate's own history."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 from uuid import UUID
 
 from google.protobuf.message import Message
 from yunku.certificate.v1 import events_pb2, types_pb2
+from yunku.kernel.v1 import kernel_pb2
 from yunku.ocr.v1 import events_pb2 as ocr_events
 from yunku.push.v1 import events_pb2 as push_events
 from yunku.signing.v1 import events_pb2 as signing_events
 from yunku.verify.v1 import events_pb2 as verify_events
 
 from kernel.bus.consumer import Handler, Subscription
-from kernel.context import CallContext
+from kernel.context import CallContext, Caller, CallerKind
 from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.hashing import microseconds
 from kernel.eventlog.store import EventLog, Transaction
@@ -27,11 +29,12 @@ def subscriptions(log: EventLog) -> list[Subscription]:
 
     def taking(decide: Decide) -> Handler:
         async def handle(event: RecordedEvent, transaction: Transaction, context: CallContext) -> None:
+            # Who acted there acted here: the operation record names the reviewer, not the service that passed the word on.
             await log.execute(
                 CERTIFICATE,
                 UUID(event.data.certificate_id),
                 lambda state: decide(state, event.data, event) if state.exists else [],
-                context,
+                replace(context, caller=_actor(event)),
                 transaction=transaction,
                 subject_id=event.meta.acting_subject_id,
             )
@@ -67,6 +70,17 @@ def subscriptions(log: EventLog) -> list[Subscription]:
             },
         ),
     ]
+
+
+_ACTORS: Final[dict[int, CallerKind]] = {
+    kernel_pb2.ACTOR_KIND_ACCOUNT: "account",
+    kernel_pb2.ACTOR_KIND_SERVICE: "service",
+    kernel_pb2.ACTOR_KIND_DOMAIN_SYSTEM: "domain_system",
+}
+
+
+def _actor(event: RecordedEvent) -> Caller:
+    return Caller(kind=_ACTORS[event.meta.actor_kind], id=event.meta.actor_id)
 
 
 def _extracted(state: domain.State, data: ocr_events.FieldsExtracted, event: RecordedEvent) -> Sequence[Message]:
@@ -143,5 +157,7 @@ def _reviewed(state: domain.State, data: push_events.Reviewed, event: RecordedEv
             decision=data.decision,
             opinion=data.opinion,
             reviewed_at_us=microseconds(event.recorded_at),
+            channel=push_events.ReviewChannel.Name(data.channel).removeprefix("REVIEW_CHANNEL_").lower(),
+            reviewer_id=data.reviewer_id,
         ),
     )
