@@ -95,7 +95,10 @@ class Company:
             again = await self._http.request(method, path, headers=headers, **more)
             if again.is_success:
                 self._ledger.replayed += 1
-                if again.json() != body:
+                told = again.json()
+                # A verification's answer tells how far the one verification is by now; that it is the same one must hold.
+                same = told["id"] == body["id"] if path.endswith("/verification") else told == body
+                if not same:
                     self._ledger.broken.append(f"{method} {path}: the same key got another answer")
 
     async def log_in(self) -> None:
