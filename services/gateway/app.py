@@ -1,14 +1,14 @@
 """The application: routes, their document, and how their errors are told."""
 
+import json
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 
-from services.gateway import models, problems
+from services.gateway import problems
 from services.gateway.means import Means
-from services.gateway.routes import accounts, certificates, events, operations, reviews
+from services.gateway.routes import API, accounts, certificates, events, operations, reviews
 
-API: Final = "/api/v1"
 _ABOUT: Final = """The public interface of Yunku (云库), the register of a province's construction companies.
 
 JSON in `snake_case`; moments in RFC 3339 (UTC), dates `YYYY-MM-DD`; lists are paged by `limit` and `cursor`. Refusals are
@@ -36,19 +36,19 @@ def create(means: Means | None) -> FastAPI:
     app.state.means = means
     problems.install(app)
     for router in (accounts.router, certificates.router, events.router, reviews.router, operations.router):
-        app.include_router(router, prefix=API)
+        app.include_router(router)
     app.include_router(operations.public)
 
     @app.get("/api/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        return Response(_json(document(app)), media_type="application/json", headers={"Cache-Control": "no-cache"})
+        return Response(json.dumps(document(app), ensure_ascii=False), media_type="application/json", headers={"Cache-Control": "no-cache"})
 
     return app
 
 
 _HEADERS: Final = {
-    "Idempotency-Key": ("post", "The same key with the same request gets the same answer"),
-    "If-Match": ("", "The certificate's version that is changed, as ETag"),
+    "Idempotency-Key": "The same key with the same request gets the same answer",
+    "If-Match": "The certificate's version that is changed, as ETag",
 }
 
 
@@ -89,13 +89,4 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
 
 
 def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": schema, "description": _HEADERS[name][1]}
-
-
-def _json(value: Any) -> bytes:
-    import json
-
-    return json.dumps(value, ensure_ascii=False).encode()
-
-
-__all__ = ["API", "create", "document", "models"]
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": _HEADERS[name]}

@@ -7,7 +7,7 @@ from services.gateway.limits import PerAddress
 from services.gateway.live import Live
 from services.gateway.means import Means
 from services.gateway.objects import Objects
-from services.gateway.peers import services
+from services.gateway.peers import NEEDED, services, serving
 from services.gateway.protocol import protocol
 from services.gateway.settings import Settings
 
@@ -26,6 +26,8 @@ async def build(runtime: Runtime[Settings]) -> None:
         limits=PerAddress(settings.logins_per_minute),
         readiness=runtime.readiness,
     )
+    for name in NEEDED:
+        runtime.add_readiness(name, serving(runtime.peers, name))
     server = OpsServer(
         Edge(create(means), settings),
         settings.bind_host,

@@ -63,7 +63,8 @@ class Edge:
         bind(correlation_id=correlation_id)
         method: str = scope["method"]
         started = time.monotonic()
-        body = _Body(receive, self._limit(scope), self._settings, expects="100-continue" in headers.get(b"expect", "").lower())
+        upload = scope["method"] == "PUT" and _UPLOAD.fullmatch(scope["path"]) is not None
+        body = _Body(receive, self._settings, upload=upload, expects="100-continue" in headers.get(b"expect", "").lower())
         answer = _Answer(send, correlation_id, body)
         with tracing.span(
             f"HTTP {method}",
@@ -97,6 +98,10 @@ class Edge:
         try:
             if self._running >= self._settings.requests_at_once:
                 raise YunkuError("service_unavailable")
+            if b"content-length" in headers and b"transfer-encoding" in headers:
+                # Two measures of one body: a proxy that believes the other one sees another request where it ends.
+                answer.closes = True
+                raise YunkuError("request_malformed")
             body.check_announced(headers.get(b"content-length", ""))
             keyed = _keyed(scope["method"], headers, context)
             # Streams are long and wait most of the time: they have a limit of their own (routes.events).
@@ -114,15 +119,12 @@ class Edge:
                 _log.error("request failed", exc_info=error)
             elif refusal is not error:
                 _log.warning("dependency unavailable", error=type(error).__name__)
+            if answer.finished:
+                return  # Starlette told it already, and raises it all the same
             if answer.started:
                 # Half an answer must not pass for a whole one: the connection ends without its proper end.
                 raise
             await problems.response(refusal)(scope, body.receive, answer.send)
-
-    def _limit(self, scope: Scope) -> int:
-        if scope["method"] == "PUT" and _UPLOAD.fullmatch(scope["path"]):
-            return self._settings.upload_bytes + uploads.OVERHEAD
-        return self._settings.body_bytes
 
 
 def _keyed(method: str, headers: dict[bytes, str], context: CallContext) -> CallContext:
@@ -143,6 +145,8 @@ class _Answer:
         self._body = body
         self.status = 0
         self.started = False
+        self.finished = False
+        self.closes = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -150,27 +154,34 @@ class _Answer:
             self.started = True
             if self.status >= 400:
                 await self._body.drain()
+                self.closes |= not self._body.ended
             given = list(message.get("headers", ()))
             names = {name.lower() for name, _ in given}
             given += [(name, value) for name, value in _HEADERS if name not in names]
             given.append((b"x-correlation-id", self._correlation_id.encode()))
+            if self.closes:
+                given.append((b"connection", b"close"))
             message["headers"] = given
         await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.finished = True
 
 
 class _Body:
     """The way in: the body's bytes are counted and its pauses timed, whatever its headers say."""
 
-    def __init__(self, receive: Receive, limit: int, settings: Settings, *, expects: bool) -> None:
+    def __init__(self, receive: Receive, settings: Settings, *, upload: bool, expects: bool) -> None:
         self._receive = receive
+        self._upload = upload
         # A client that waits for "100 Continue" sends nothing unless it is asked for.
         self._expects = expects
         self._late = False
-        self._limit = limit
+        self._limit = settings.upload_bytes + uploads.OVERHEAD if upload else settings.body_bytes
+        self._told = settings.upload_bytes if upload else settings.body_bytes
         self._chunk_seconds = settings.chunk_seconds
         self._deadline = time.monotonic() + settings.body_seconds
         self._size = 0
-        self._ended = False
+        self.ended = False
 
     def check_announced(self, content_length: str) -> None:
         """Refuses at once what says itself that it is too large."""
@@ -178,7 +189,7 @@ class _Body:
             raise self._too_large()
 
     async def receive(self) -> Message:
-        if self._ended:
+        if self.ended:
             # Only waits for the client to leave from here on.
             return await self._receive()
         seconds = min(self._chunk_seconds, self._deadline - time.monotonic())
@@ -188,26 +199,28 @@ class _Body:
             self._late = True
             raise YunkuError("request_too_slow") from None
         if message["type"] != "http.request":
-            self._ended = True
+            self.ended = True
             return message
         self._size += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
+        self.ended = not message.get("more_body", False)
         if self._size > self._limit:
             raise self._too_large()
         return message
 
     def _too_large(self) -> YunkuError:
-        return YunkuError("too_large", max=str(self._limit))
+        if self._upload:
+            return YunkuError("document_too_large", field="/file", max=str(self._told))
+        return YunkuError("too_large", max=str(self._told))
 
     async def drain(self) -> None:
         """Reads on for a moment before a refusal: a client that still sends would see a broken connection instead of it."""
         if self._late or self._expects:
             return
         until, size = time.monotonic() + _DRAINED_SECONDS, 0
-        while not self._ended and size < _DRAINED_BYTES and time.monotonic() < until:
+        while not self.ended and size < _DRAINED_BYTES and time.monotonic() < until:
             try:
                 message = await asyncio.wait_for(self._receive(), until - time.monotonic())
             except TimeoutError:
                 return
             size += len(message.get("body", b""))
-            self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+            self.ended = message["type"] != "http.request" or not message.get("more_body", False)

@@ -1,8 +1,10 @@
 """The other services, as the gateway asks them."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from yunku.certificate.v1 import service_pb2_grpc as certificate_grpc
 from yunku.identity.v1 import service_pb2_grpc as identity_grpc
 from yunku.push.v1 import service_pb2_grpc as push_grpc
@@ -25,6 +27,24 @@ class Services:
     subject: "SubjectServiceAsyncStub"
     certificate: "CertificateServiceAsyncStub"
     push: "PushServiceAsyncStub"
+
+
+#: The services without which the gateway can't do its work.
+NEEDED: Final = ("identity", "subject", "certificate", "push")
+#: Below the time that a readiness check has.
+_HEALTH_SECONDS: Final = 1.5
+
+
+def serving(peers: Peers, name: str) -> Callable[[], Awaitable[None]]:
+    """A readiness check: whether a service answers."""
+    stub = peers.stub(health_pb2_grpc.HealthStub, name)
+
+    async def check() -> None:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise RuntimeError("not serving")
+
+    return check
 
 
 def services(peers: Peers) -> Services:

@@ -69,7 +69,8 @@ def from_exception(error: BaseException) -> YunkuError:
         # FastAPI wraps what reading the body raised.
         if isinstance(error.__cause__, YunkuError):
             return error.__cause__
-        return YunkuError(_STATUSES.get(error.status_code, "internal"))
+        code = _STATUSES.get(error.status_code, "internal")
+        return YunkuError(code, field="") if code == "request_malformed" else YunkuError(code)
     return as_yunku_error(error)
 
 
@@ -80,7 +81,7 @@ def install(app: FastAPI) -> None:
         kept = getattr(error, "headers", None) or {}
         return response(from_exception(error), {name: value for name, value in kept.items() if name.lower() == "allow"})
 
-    for kind in (YunkuError, RequestValidationError, HTTPException):
+    for kind in (YunkuError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer)
 
 

@@ -26,8 +26,10 @@ def protocol(header_seconds: float) -> type[H11Protocol]:
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            # From here on uvicorn's own keep-alive timeout counts, until the next byte comes.
+            # From here on uvicorn's own keep-alive timeout counts, until the next byte comes (or has come already).
             self._disarm()
+            if self.conn.trailing_data[0]:
+                self._arm()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()

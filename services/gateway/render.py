@@ -388,17 +388,31 @@ def history_item(
     )
 
 
+def actor_of(one: service_pb2.HistoryItem) -> tuple[str, str]:
+    """(kind, id) of who did what an event tells. A review is the reviewer's, whoever wrote it into the certificate's log."""
+    if one.type == "ReviewRecorded":
+        event = json.loads(one.event_json or "{}")
+        match event.get("channel"):
+            case "REVIEWER":
+                return "account", str(event.get("reviewer_id", ""))
+            case "SYSTEM":
+                return "domain_system", str(event.get("domain_id", ""))
+            case "RULE":
+                return "service", "push"
+    return one.actor_kind, one.actor_id
+
+
 def _actor(one: service_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str]) -> models.Actor:
-    match one.actor_kind:
+    kind, actor_id = actor_of(one)
+    match kind:
         case "account":
-            return models.Actor(kind="account", id=one.actor_id, name=names.get(one.actor_id) or texts.text("gateway.actor.erased"))
+            return models.Actor(kind="account", id=actor_id, name=names.get(actor_id) or texts.text("gateway.actor.erased"))
         case "service":
-            key = f"gateway.actor.{one.actor_id}"
-            known = one.actor_id in _keys("gateway.actor")
-            return models.Actor(kind="service", id=one.actor_id, name=texts.text(key) if known else texts.text("gateway.actor.service"))
+            known = actor_id in _keys("gateway.actor")
+            return models.Actor(kind="service", id=actor_id, name=texts.text(f"gateway.actor.{actor_id if known else 'service'}"))
         case "domain_system":
-            return models.Actor(kind="domain_system", id=one.actor_id, name=domains.get(one.actor_id, one.actor_id))
-    return models.Actor(kind="unknown", id=one.actor_id, name=texts.text("gateway.actor.service"))
+            return models.Actor(kind="domain_system", id=actor_id, name=domains.get(actor_id, actor_id))
+    return models.Actor(kind="unknown", id=actor_id, name=texts.text("gateway.actor.service"))
 
 
 def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:

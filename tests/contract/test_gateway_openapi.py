@@ -140,7 +140,8 @@ def test_the_validator_finds_what_is_wrong(document: dict[str, Any]) -> None:
         "errors": [{"pointer": "/x", "code": "value_invalid", "message": "…"}], "correlation_id": "c",
     }  # fmt: skip
     assert list(errors(good, schema, document)) == []
-    for change in ({"status": "404"}, {"detail": 1}, {"errors": [{}]}, {"extra": 1}, {"status": True}):
+    wrong: list[dict[str, Any]] = [{"status": "404"}, {"detail": 1}, {"errors": [{}]}, {"extra": 1}, {"status": True}]
+    for change in wrong:
         assert list(errors(good | change, schema, document))
     assert list(errors({name: value for name, value in good.items() if name != "code"}, schema, document))
     assert response_errors("GET", "/api/v1/subjects/x", 404, "application/problem+json", good, document) == []

@@ -16,9 +16,10 @@ from kernel.errors import YunkuError
 from services.gateway import models, render
 from services.gateway.means import Means, means_of
 from services.gateway.replies import problems, reply
+from services.gateway.routes import API
 from services.gateway.sessions import Session, Who, anonymous_key, authenticate
 
-router = APIRouter(tags=["sessions"])
+router = APIRouter(prefix=API, tags=["sessions"])
 
 #: Hashing a password waits for its turn at identity.
 _LOGIN_SECONDS: Final = 20

@@ -21,10 +21,11 @@ from services.gateway.means import Means, means_of
 from services.gateway.objects import ObjectMissing
 from services.gateway.preconditions import ExpectedVersion, etag
 from services.gateway.replies import problems, reply
+from services.gateway.routes import API
 from services.gateway.routes.accounts import decoded
 from services.gateway.sessions import Session
 
-router = APIRouter(tags=["certificates"])
+router = APIRouter(prefix=API, tags=["certificates"])
 
 Id = Annotated[str, Path(max_length=64)]
 Wait = Annotated[float, Query(ge=0, le=60, allow_inf_nan=False, description="Seconds to wait for the verdict")]
@@ -427,7 +428,7 @@ async def get_history(
     later = [one for one in history.items if one.number > after]
     shown = later[:limit]
     names, domains = await asyncio.gather(
-        _account_names(means, {one.actor_id for one in shown if one.actor_kind == "account"}),
+        _account_names(means, {actor_id for kind, actor_id in map(render.actor_of, shown) if kind == "account"}),
         domain_names(means, bool(view.pushes)),
     )
     masked = view.holder.subject_id != who.caller.subject_id

@@ -16,9 +16,10 @@ from services.gateway import models, render
 from services.gateway.live import Bell
 from services.gateway.means import Means, means_of
 from services.gateway.replies import problems
+from services.gateway.routes import API
 from services.gateway.sessions import Session, Who, authenticate
 
-router = APIRouter(tags=["events"])
+router = APIRouter(prefix=API, tags=["events"])
 
 _PAGE: Final = 200
 #: How often the session is looked at while a stream runs: a session that ended hears no more after this.

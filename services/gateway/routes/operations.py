@@ -9,8 +9,9 @@ from kernel.errors import YunkuError
 from services.gateway import models
 from services.gateway.means import means_of
 from services.gateway.replies import problems, reply
+from services.gateway.routes import API
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(prefix=API, tags=["operations"])
 public = APIRouter(tags=["operations"])
 
 _MAX_DEMO: Final = 256 * 1024

@@ -8,6 +8,7 @@ from yunku.push.v1 import service_pb2
 from services.gateway import models, render
 from services.gateway.means import Means, means_of
 from services.gateway.replies import problems, reply
+from services.gateway.routes import API
 from services.gateway.routes.certificates import (
     FILE_TYPES,
     Cursor,
@@ -20,7 +21,7 @@ from services.gateway.routes.certificates import (
 )
 from services.gateway.sessions import Session
 
-router = APIRouter(tags=["reviews"])
+router = APIRouter(prefix=API, tags=["reviews"])
 
 
 @router.get("/domains", response_model=models.DomainPage, responses=problems(401))
