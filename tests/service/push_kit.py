@@ -106,7 +106,7 @@ class Registry:
     ) -> Pushed:
         """A company pushes a submitted certificate."""
         certificate_id, subject_id = uuid7(), subject_id or str(uuid7())
-        push_id, code = str(uuid7()), f"Y{uuid7().hex[:11].upper()}"
+        push_id, code = str(uuid7()), f"Y{uuid7().hex[-12:].upper()}"
         holder = types_pb2.Holder(subject_id=subject_id, uscc=FIELDS["uscc"], name=FIELDS["company_name"])
         pinned: dict[str, Any] = {
             "certificate_id": str(certificate_id),
