@@ -20,11 +20,12 @@ import numpy as np
 from PIL import Image
 
 import samples
+from samples.degrade import Degradation
 from services.ocr import ctc, scoring
 from services.ocr.engines import create_engine
 from services.ocr.lookalikes import lookalikes
 
-DEGRADATIONS = ("clean", "good", "poor", "photo")
+DEGRADATIONS: tuple[Degradation, ...] = ("clean", "good", "poor", "photo")
 BEFORE = {
     "ppocr": {"clean": 0.98, "good": 0.99, "poor": 0.94, "photo": 0.98},
     "tesseract": {"clean": 0.77, "good": 0.74, "poor": 0.49, "photo": 0.67},
@@ -32,7 +33,7 @@ BEFORE = {
 BEFORE_RULE = "before: truthful rejected 1.6 % (+0.5 % by the margin test), tampered accepted 0.08 % (0 with it)"
 
 
-def pictures(degradation: str, count: int, seed: int) -> Iterator[tuple[np.ndarray[Any, Any], dict[str, Any]]]:
+def pictures(degradation: Degradation, count: int, seed: int) -> Iterator[tuple[np.ndarray[Any, Any], dict[str, Any]]]:
     """Sample pages with their truth, both types in turn."""
     kinds = sorted(samples.LAYOUTS)
     for index in range(count):

@@ -32,6 +32,8 @@ class Ledger:
     certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
     acknowledged: Counter[str] = field(default_factory=Counter)
     retried: Counter[str] = field(default_factory=Counter)
+    #: Calls of the jobs that were answered, commands and questions alike.
+    answered: int = 0
     replayed: int = 0
     broken: list[str] = field(default_factory=list)
 
@@ -72,6 +74,7 @@ class Company:
                 self._ledger.retried[type(error).__name__] += 1
             else:
                 if answer.is_success:
+                    self._ledger.answered += 1
                     body = answer.json() if "json" in answer.headers.get("content-type", "") else answer.content
                     if key and method == "POST":
                         await self._ask_twice(method, path, headers, more, body)

@@ -54,7 +54,8 @@ async def chaos(suite: RunningSuite, *, kills: int, workers: int, seed: int, say
         order += [chance.choice(VICTIMS) for _ in range(kills - len(order))]
         chance.shuffle(order)
         for number, victim in enumerate(order, 1):
-            await asyncio.sleep(chance.uniform(0.2, 2.0))
+            await _progress(ledger, chance.randint(1, 6))
+            await asyncio.sleep(chance.uniform(0.0, 0.5))
             if any(task.done() for task in working):
                 break
             try:
@@ -88,6 +89,15 @@ async def _work(company: Company, domain: str, stop: asyncio.Event, ledger: Ledg
         except Refused as refused:
             ledger.broken.append(f"a job was refused for good: {refused}")
             return
+
+
+async def _progress(ledger: Ledger, calls: int) -> None:
+    """Waits until the jobs got on by so many calls (or 8 s): kills are to hit work, not a suite that is still coming up."""
+    wanted = ledger.answered + calls
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(8):
+            while ledger.answered < wanted:  # noqa: ASYNC110 - a counter of another task
+                await asyncio.sleep(0.05)
 
 
 async def _rest(suite: RunningSuite, company: Company, ledger: Ledger, say: Callable[[str], None]) -> None:
