@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from services.ocr.ports import Box, Image
 
-DARK, PALE = 0.1, 0.8  # share of the paper's brightness that becomes black, and from which on all becomes white
-
 
 def check_box(box: Box) -> None:
     """Raises ``ValueError`` unless the box lies in the page and has an area."""
@@ -34,19 +32,6 @@ def suppress_red(image: Image) -> Image:
     """Seals fade: of red ink the red channel is nearly as bright as paper, of black print it is as dark as the rest."""
     red = image[:, :, 0]
     return np.repeat(red[:, :, None], 3, axis=2)
-
-
-def clear(image: Image) -> Image:
-    """Print on white: red ink, the paper's tint, uneven light and pale watermarks are taken out. ``PALE`` is how dark a
-    stroke must be, as a share of the paper's brightness around it, to be left at all."""
-    red = image[:, :, 0]
-    small = cv2.resize(red, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
-    paper = cv2.dilate(small, np.ones((7, 7), np.uint8))
-    paper = cv2.GaussianBlur(cv2.erode(paper, np.ones((5, 5), np.uint8)), (0, 0), 3)
-    paper = cv2.resize(paper, (red.shape[1], red.shape[0]), interpolation=cv2.INTER_LINEAR)
-    share = red.astype(np.float32) / np.maximum(paper.astype(np.float32), 40.0)
-    grey = np.clip((share - DARK) * (255.0 / (PALE - DARK)), 0, 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 def red_share(image: Image) -> float:

@@ -4,8 +4,9 @@ The models come in the wheel of ``rapidocr``; nothing of that package is importe
 a second, need a third of the memory, and answer with their posteriors, which the wrapper throws away.
 
 A marked region is read by the recognition model at once. Detection, which pulls neighbours in, only runs where the
-mark holds several lines. A region is read several times (tight around its ink, as marked, padded, trimmed, enlarged,
-with seals faded): no single crop is best everywhere, and a stated text is accepted only against all of them.
+mark holds several lines. A line is read twice: tight around its ink with seals faded, and as it was marked. Measured on
+404 regions, five more crops of the same line added nothing: with two readings 1.7 % of the truthful statements failed
+(hard names among them) and none of 2,284 untrue ones passed, with seven 2.5 % and none.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ BATCH_COLUMNS = 4000  # pixels of line images in one run: bounds memory
 RED_INK = 0.0004  # share of a page from which on its red ink is looked at apart
 MAX_LINES = 400  # of one page
 DOUBTFUL = 0.75  # a single line's mean confidence below which detection has a look for several lines
-SURE = 0.97  # a first reading whose worst character is above this needs fewer variants
+POOR = 0.8  # confidence below which a line is read in further ways
+SURE = 0.97  # a block whose worst character is above this is read once
 
 
 @lru_cache(maxsize=1)
@@ -168,7 +170,7 @@ class PpOcr:
             mask = imaging.ink(crop)
             bounds = imaging.ink_bounds(mask)
         if bounds is None:
-            return Reading("", 0.0, 0.0, (Variant("as-marked", "", 0.0, 0.0, None),), ())
+            return Reading("", 0.0, 0.0, (Variant("as marked", "", 0.0, 0.0, None),), ())
         height, width = crop.shape[:2]
         several = len(_rows(mask)) > 1 or bounds[3] - bounds[1] > 1.75 * imaging.character_height(mask)
         if several or (height > 0.45 * width and height > 40):
@@ -192,17 +194,17 @@ class PpOcr:
             min(left + bounds[2] + air_x, image.shape[1]),
             min(top + bounds[3] + air_y, image.shape[0]),
         )
-        crops = {"tight": image[tight[1] : tight[3], tight[0] : tight[2]], "as-marked": image[top:bottom, left:right]}
+        crops = {
+            "tight, red faded": imaging.suppress_red(image[tight[1] : tight[3], tight[0] : tight[2]]),
+            "as marked": image[top:bottom, left:right],
+        }
         variants = self._variants(crops)
-        if min(v[1] for v in variants) < SURE or variants[0][0].text != variants[1][0].text:
-            more = {"red-faded": imaging.suppress_red(crops["tight"])}
+        if max(v.confidence for v, _, _ in variants) < POOR:
             pad = max(2, round(crop_height * 0.08))
-            px = imaging.to_pixels(image, box, pad_x=pad * 2, pad_y=pad)
-            more["padded"] = image[px[1] : px[3], px[0] : px[2]]
-            trim_x, trim_y = min(pad, (right - left) // 20), min(pad, crop_height // 8)
-            more["trimmed"] = image[top + trim_y : bottom - trim_y, left + trim_x : right - trim_x]
+            x0, y0, x1, y1 = imaging.to_pixels(image, box, pad_x=pad * 2, pad_y=pad)
+            more = {"padded, red faded": imaging.suppress_red(image[y0:y1, x0:x1])}
             if crop_height < 40:
-                more["enlarged"] = _sharpened(crops["tight"])
+                more["enlarged"] = _sharpened(crops["tight, red faded"])
             variants += self._variants(more)
         best = max(variants, key=lambda v: v[0].confidence)[0]
         line = Line(best.text, best.confidence, box)
@@ -259,7 +261,7 @@ class PpOcr:
             return None
         variants: list[Variant] = []
         lines: list[Line] = []
-        for name, source in (("block", crop), ("block-red-faded", imaging.suppress_red(crop))):
+        for name, source in (("block, red faded", imaging.suppress_red(crop)), ("block", crop)):
             crops = [_straighten(source, corners) for row in groups for corners in row]
             pieces = [part for one in crops for part in _cut_long(one)]
             reads = self._recognise(pieces)

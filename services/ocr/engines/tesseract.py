@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before the library loads: as many workers as cores, one thread each
@@ -97,7 +98,7 @@ class Tesseract:
         mask = imaging.ink(imaging.suppress_red(crop))
         bounds = imaging.ink_bounds(mask)
         if bounds is None:
-            return Reading("", 0.0, 0.0, (Variant("as-marked", "", 0.0, 0.0, None),), ())
+            return Reading("", 0.0, 0.0, (Variant("as marked", "", 0.0, 0.0, None),), ())
         bands = imaging.rows_of_ink(mask)
         highest = max((b - a for a, b in bands), default=bounds[3] - bounds[1])
         rows = [b for b in bands if b[1] - b[0] >= 0.55 * highest and b[1] - b[0] >= 8]
@@ -110,9 +111,9 @@ class Tesseract:
         scale = SINGLE_LINE_HEIGHT / max(line_height + 2 * air, 1)
         variants: list[Variant] = []
         for name, source in (
-            ("red-faded", imaging.suppress_red(tight)),
+            ("tight, red faded", imaging.suppress_red(tight)),
             ("tight", tight),
-            ("as-marked", imaging.suppress_red(crop)),
+            ("as marked", imaging.suppress_red(crop)),
         ):
             text, confidence = self._read(_prepared(source, scale), mode)
             variants.append(Variant(name, text, confidence, math.log(max(confidence, 1e-6)), None))
@@ -196,4 +197,11 @@ def _lines(api: tesserocr.PyTessBaseAPI, width: int, height: int) -> Iterator[Li
 def _line(text: str, symbols: list[Character], bounds: tuple[int, int, int, int], width: int, height: int) -> Line:
     box = (bounds[0] / width, bounds[1] / height, bounds[2] / width, bounds[3] / height)
     confidence = float(np.mean([s.confidence for s in symbols]))
-    return Line(_joined([text]), confidence, box, tuple(symbols))
+    # now and then the library lets a symbol's box reach over its neighbours
+    apart = []
+    for symbol, following in zip(symbols, [*symbols[1:], None], strict=True):
+        x0, y0, x1, y1 = symbol.box
+        if following is not None and x0 < following.box[0] < x1:
+            symbol = replace(symbol, box=(x0, y0, following.box[0], y1))
+        apart.append(symbol)
+    return Line(_joined([text]), confidence, box, tuple(apart))
