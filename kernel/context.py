@@ -98,9 +98,7 @@ def use(context: CallContext) -> Iterator[CallContext]:
         _current.reset(token)
 
 
-def system_context(
-    service: str, correlation_id: str | None = None, causation_id: str | None = None, trace_parent: str = ""
-) -> CallContext:
+def system_context(service: str, correlation_id: str | None = None, causation_id: str | None = None, trace_parent: str = "") -> CallContext:
     """The context in which a service acts by itself: on an event (``causation_id``) or on its own schedule."""
     return CallContext(
         caller=Caller(kind="service", id=service),

@@ -190,9 +190,7 @@ class YunkuError(Exception):
     Raises ValueError when a code isn't registered: a defect, which any test on the way shows.
     """
 
-    def __init__(
-        self, code: str, *, field: str | None = None, errors: Sequence[FieldError] = (), **params: str
-    ) -> None:
+    def __init__(self, code: str, *, field: str | None = None, errors: Sequence[FieldError] = (), **params: str) -> None:
         own = (FieldError(field, code, dict(params)),) if field is not None else ()
         self.code = code
         self.params: dict[str, str] = params

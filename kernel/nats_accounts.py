@@ -292,9 +292,7 @@ def ensure_domain_files(keyring: Keyring, domain_id: str) -> DomainCredentials:
 
 async def connect(url: str, credentials: Path, *, name: str) -> Client:
     """Connect for a short administrative task: no reconnecting, errors raised."""
-    return await nats.connect(
-        url.split(","), user_credentials=str(credentials), name=name, allow_reconnect=False, connect_timeout=5
-    )
+    return await nats.connect(url.split(","), user_credentials=str(credentials), name=name, allow_reconnect=False, connect_timeout=5)
 
 
 async def _request(client: Client, subject: str, body: str | dict[str, Any]) -> dict[str, Any]:
@@ -326,9 +324,7 @@ async def _jetstream(client: Client, subject: str, body: dict[str, Any]) -> dict
     raise AccountError(f"JetStream refused {subject}: {error}")
 
 
-async def ensure_stream(
-    client: Client, name: str, subjects: Sequence[str], *, replicas: int = 1, **settings: Any
-) -> None:
+async def ensure_stream(client: Client, name: str, subjects: Sequence[str], *, replicas: int = 1, **settings: Any) -> None:
     """Make a file-backed stream that accepts atomic batches, or bring an existing one to these settings."""
     config = {
         "name": name,
@@ -382,9 +378,7 @@ async def ensure_domain_streams(client: Client, domain_id: str, *, replicas: int
     await ensure_consumer(client, REVIEW_STREAM, REVIEW_DURABLE)
 
 
-async def create_domain_account(
-    domain_id: str, *, keyring: Keyring, url: str, replicas: int = 1
-) -> DomainCredentials:
+async def create_domain_account(domain_id: str, *, keyring: Keyring, url: str, replicas: int = 1) -> DomainCredentials:
     """Give a domain its account on the running server, with streams and credentials; calling again changes nothing.
 
     Raises AccountError if the id is malformed or the server refuses, nats.errors.Error if it can't be reached.

@@ -142,9 +142,7 @@ class Runtime(Generic[S]):
 
     # -- what the service adds
 
-    def add_background(
-        self, name: str, factory: Callable[[], Awaitable[None]], *, max_silence: float | None = None
-    ) -> None:
+    def add_background(self, name: str, factory: Callable[[], Awaitable[None]], *, max_silence: float | None = None) -> None:
         """Runs ``factory()`` for the life of the service; when it raises it is started again, ever more slowly (0.2 to
         10 s). When it returns it has ended, which is well.
 
@@ -312,20 +310,14 @@ class Runtime(Generic[S]):
             if self._running
         }
         ok = all(state["ok"] for state in loops.values())
-        return JSONResponse(
-            {"service": self.settings.service, "ok": ok, "loops": loops}, status_code=200 if ok else 503
-        )
+        return JSONResponse({"service": self.settings.service, "ok": ok, "loops": loops}, status_code=200 if ok else 503)
 
     async def readiness(self) -> dict[str, str]:
         """Each dependency's state: ``ok`` or what is wrong with it; ``service`` is ``starting`` until built."""
         names = list(self._checks)
-        results = await asyncio.gather(
-            *(asyncio.wait_for(self._checks[name](), CHECK_TIMEOUT) for name in names), return_exceptions=True
-        )
+        results = await asyncio.gather(*(asyncio.wait_for(self._checks[name](), CHECK_TIMEOUT) for name in names), return_exceptions=True)
         states = {
-            name: "ok"
-            if not isinstance(result, BaseException)
-            else yunku_logging.redact(f"{type(result).__name__}: {result}")[:200]
+            name: "ok" if not isinstance(result, BaseException) else yunku_logging.redact(f"{type(result).__name__}: {result}")[:200]
             for name, result in zip(names, results, strict=True)
         }
         for name, state in states.items():

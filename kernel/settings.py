@@ -35,29 +35,17 @@ class KernelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    service: str = Field(
-        description="Name of this service; set by the service itself.", pattern=r"^[a-z][a-z0-9_]{0,31}$"
-    )
+    service: str = Field(description="Name of this service; set by the service itself.", pattern=r"^[a-z][a-z0-9_]{0,31}$")
     profile: Literal["development", "production"] = Field(
         default="production",
         description="`development` adds demo data and shows phone codes in replies; never on a real register.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe level that is logged."
-    )
-    data: Path = Field(
-        default=Path(".yunku"), description="Directory under which this service keeps local files (job directories)."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level that is logged.")
+    data: Path = Field(default=Path(".yunku"), description="Directory under which this service keeps local files (job directories).")
 
-    bind_host: str = Field(
-        default="127.0.0.1", description="Address that gRPC and operations listen on; loopback unless in a container."
-    )
-    grpc_port: int = Field(
-        default=0, ge=0, le=65535, description="Port of the service's gRPC server; 0 picks a free one."
-    )
-    ops_port: int = Field(
-        default=0, ge=0, le=65535, description="Port of `/healthz`, `/readyz` and `/metrics`; 0 picks a free one."
-    )
+    bind_host: str = Field(default="127.0.0.1", description="Address that gRPC and operations listen on; loopback unless in a container.")
+    grpc_port: int = Field(default=0, ge=0, le=65535, description="Port of the service's gRPC server; 0 picks a free one.")
+    ops_port: int = Field(default=0, ge=0, le=65535, description="Port of `/healthz`, `/readyz` and `/metrics`; 0 picks a free one.")
     peers: dict[str, str] = Field(
         default_factory=dict,
         description="Where the other services answer gRPC: `identity=127.0.0.1:7101,subject=127.0.0.1:7102`.",
@@ -76,30 +64,16 @@ class KernelSettings(BaseModel):
     rpc_deadline_cap_seconds: float = Field(
         default=60.0, gt=0, le=600, description="Longest that a call may run here, whatever the caller allows."
     )
-    rpc_message_bytes: int = Field(
-        default=16 * 1024 * 1024, ge=1024, description="Largest gRPC message, in bytes, either way."
-    )
-    rpc_concurrency: int = Field(
-        default=256, ge=1, description="Calls that run at once; more are refused as unavailable."
-    )
+    rpc_message_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="Largest gRPC message, in bytes, either way.")
+    rpc_concurrency: int = Field(default=256, ge=1, description="Calls that run at once; more are refused as unavailable.")
 
-    database_url: str = Field(
-        default="", description="libpq URL of the service's database, for its own role; empty for none.", repr=False
-    )
+    database_url: str = Field(default="", description="libpq URL of the service's database, for its own role; empty for none.", repr=False)
     database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections to the database at most.")
-    database_pool_min_size: int = Field(
-        default=1, ge=0, le=200, description="Connections to the database held while idle."
-    )
-    database_wait_seconds: float = Field(
-        default=5.0, gt=0, description="How long a call waits for a connection before it is unavailable."
-    )
+    database_pool_min_size: int = Field(default=1, ge=0, le=200, description="Connections to the database held while idle.")
+    database_wait_seconds: float = Field(default=5.0, gt=0, description="How long a call waits for a connection before it is unavailable.")
 
-    nats_url: str = Field(
-        default="", description="NATS servers, comma-separated (`nats://127.0.0.1:4222`); empty for none."
-    )
-    nats_credentials: Path | None = Field(
-        default=None, description="NATS credentials file (JWT and nkey) of this service."
-    )
+    nats_url: str = Field(default="", description="NATS servers, comma-separated (`nats://127.0.0.1:4222`); empty for none.")
+    nats_credentials: Path | None = Field(default=None, description="NATS credentials file (JWT and nkey) of this service.")
 
     s3_endpoint: str = Field(default="", description="Object store, as URL (`http://127.0.0.1:8333`); empty for none.")
     s3_access_key: str = Field(default="", description="Access key of the object store.", repr=False)
@@ -138,9 +112,7 @@ class KernelSettings(BaseModel):
         Empty variables count as not set. Raises SettingsError naming every variable that is wrong or missing.
         """
         source = os.environ if environ is None else environ
-        values: dict[str, object] = {
-            name: source[variable(name)] for name in cls.model_fields if source.get(variable(name), "") != ""
-        }
+        values: dict[str, object] = {name: source[variable(name)] for name in cls.model_fields if source.get(variable(name), "") != ""}
         try:
             return cls.model_validate(values | fixed)
         except ValidationError as error:

@@ -74,11 +74,7 @@ def span(
     A malformed ``parent`` starts a new trace. An exception marks the span with its type only: messages may hold what
     mustn't leave the machine.
     """
-    base = (
-        otel_context.get_current()
-        if parent is None
-        else _propagator.extract({TRACEPARENT: parent}, otel_context.Context())
-    )
+    base = otel_context.get_current() if parent is None else _propagator.extract({TRACEPARENT: parent}, otel_context.Context())
     tracer = trace.get_tracer("yunku")
     with tracer.start_as_current_span(
         name,

@@ -139,9 +139,7 @@ class Peers:
 
     def __init__(self, settings: KernelSettings) -> None:
         self._settings = settings
-        self._signer = (
-            Signer(settings.service, settings.rpc_private_key_file) if settings.rpc_private_key_file else None
-        )
+        self._signer = Signer(settings.service, settings.rpc_private_key_file) if settings.rpc_private_key_file else None
         self._channels: dict[str, Any] = {}
 
     def stub(self, stub_class: Callable[[grpc.aio.Channel], _Stub], service: str) -> _Stub:
@@ -156,9 +154,7 @@ class Peers:
         channel: grpc.aio.Channel | None = self._channels.get(service)
         if channel is None:
             address = self._settings.peers[service]
-            interceptor: Any = _Interceptor(
-                self._settings.service, service, self._signer, self._settings.rpc_timeout_seconds
-            )
+            interceptor: Any = _Interceptor(self._settings.service, service, self._signer, self._settings.rpc_timeout_seconds)
             channel = grpc.aio.insecure_channel(
                 address,
                 interceptors=[interceptor],

@@ -84,8 +84,7 @@ def decode(data: bytes) -> YunkuError:
     error = YunkuError(
         detail.code,
         errors=[
-            FieldError(one.pointer, one.code if one.code in ERROR_CODES else "value_invalid", dict(one.params))
-            for one in detail.errors
+            FieldError(one.pointer, one.code if one.code in ERROR_CODES else "value_invalid", dict(one.params)) for one in detail.errors
         ],
     )
     error.params = dict(detail.params)

@@ -150,9 +150,7 @@ def _caller(issuer: str, stated: object) -> Caller:
 def write_key_pair(service: str, private_key_file: Path, public_keys_dir: Path) -> None:
     """Makes the key pair of a service (provisioning): the private key readable by its owner only."""
     key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     private_key_file.parent.mkdir(parents=True, exist_ok=True)
     public_keys_dir.mkdir(parents=True, exist_ok=True)

@@ -45,9 +45,7 @@ def request_hash(method: str, request: Message) -> bytes:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    def __init__(
-        self, service: str, verifier: Verifier | None, deadline_cap: float, on_unavailable: Callable[[], None]
-    ):
+    def __init__(self, service: str, verifier: Verifier | None, deadline_cap: float, on_unavailable: Callable[[], None]):
         self._service = service
         self._verifier = verifier
         self._deadline_cap = deadline_cap
@@ -91,9 +89,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             metrics.RPC_SECONDS.labels(self._service, short).observe(time.monotonic() - started)
         if refusal is not None:
             # Ends the call by an exception of gRPC's own; outside of the try, so that nothing catches it.
-            await context.abort(
-                grpc_status(refusal), refusal.code, trailing_metadata=((ERROR_METADATA, encode(refusal)),)
-            )
+            await context.abort(grpc_status(refusal), refusal.code, trailing_metadata=((ERROR_METADATA, encode(refusal)),))
         return response
 
     async def _within(
@@ -176,9 +172,7 @@ class RpcServer:
     event loop) whenever a call failed because a dependency was down.
     """
 
-    def __init__(
-        self, settings: KernelSettings, service: str, on_unavailable: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, settings: KernelSettings, service: str, on_unavailable: Callable[[], None] | None = None) -> None:
         self._settings = settings
         self.service = service
         self._on_unavailable = on_unavailable or (lambda: None)
