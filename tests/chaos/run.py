@@ -63,9 +63,8 @@ async def chaos(suite: RunningSuite, *, kills: int, workers: int, seed: int, say
             except (KeyError, ProcessLookupError):
                 continue  # it is just being started again: killed enough
             killed[victim] += 1
-            say(
-                f"{time.monotonic() - started:6.1f} s  kill {number}/{kills}: {victim} ({pid})  acknowledged {sum(ledger.acknowledged.values())}"
-            )
+            at, done = time.monotonic() - started, sum(ledger.acknowledged.values())
+            say(f"{at:6.1f} s  kill {number}/{kills}: {victim} ({pid})  acknowledged {done}")
         stop.set()
         await asyncio.gather(*working)
         await asyncio.to_thread(suite.wait_ready, 60)
