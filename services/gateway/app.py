@@ -79,6 +79,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
             content.pop("application/json", None)
     if operation["responses"].get("422", {}).get("content") == {}:
         operation["responses"].pop("422")
+    if method == "get" and "application/json" in operation["responses"]["200"].get("content", {}):
+        operation["responses"]["304"] = {"description": "The client has it already (If-None-Match)"}
     extra = []
     if method == "post" and path.startswith(API):
         extra.append(_header("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 200}))

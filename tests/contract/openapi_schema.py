@@ -27,7 +27,7 @@ def errors(value: Any, schema: Mapping[str, Any], document: Mapping[str, Any], a
     if "$ref" in schema:
         yield from errors(value, resolve(schema["$ref"], document), document, at)
         return
-    for keyword, wanted in schema.items():
+    for keyword, wanted in sorted(schema.items(), key=lambda item: item[0] != "type"):
         if keyword in _SPEECH:
             continue
         match keyword:
