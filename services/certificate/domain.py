@@ -603,7 +603,7 @@ def _canonical(kind: CertificateType, fields: Mapping[str, str]) -> dict[str, st
             FieldError(
                 f"/fields/{name[:100]}",
                 "field_unknown" if problem.code == "field.unknown" else "value_invalid",
-                {**{key: str(value) for key, value in problem.params.items()}, "field": name[:100], "problem": problem.code},
+                {**problem.details, "field": name[:100], "problem": problem.code},
             )
             for name, problem in problems.items()
         ]
