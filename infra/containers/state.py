@@ -8,6 +8,7 @@ credentials and RPC key, not those of others. Both commands are idempotent; they
 
     services/<name>/   environment, nats.creds, rpc.pem (push also: nats-keys/, with which it makes domains' accounts)
     public-keys/       every service's public RPC key
+    pki/               trusted CAs and their revocation lists: the operator's to fill, the development CA's otherwise
     nats/              nats-<n>.conf for each node
     s3/  postgres/     s3.json, password
     suite/             everything together; only init and provision mount it
@@ -24,7 +25,7 @@ from typing import Final
 
 import nats.errors
 
-from infra import nats_accounts
+from infra import devca, nats_accounts
 from infra.embedded import s3_server
 from infra.embedded.home import (
     LOOPBACK,
@@ -40,6 +41,9 @@ from kernel import topology
 
 #: The user that services run as in the image, and who may read their files.
 SERVICE_USER: Final = 10001
+
+#: Who judges company certificates, and mounts the trusted CAs.
+TRUSTING: Final = ("identity", "signing")
 
 _SERVER_PORTS: Final = {
     "http": 8080,
@@ -142,13 +146,19 @@ def _environment(home: Home, service: str) -> dict[str, str]:
     """What a service's container is told: the supervisor's variables, with the container's own paths."""
     mounted = Path("/run/yunku")
     environment = service_environment(home, service) | {
-        "YUNKU_PROFILE": os.environ.get("YUNKU_PROFILE") or "production",
+        "YUNKU_PROFILE": _profile(),
         "YUNKU_BIND_HOST": "0.0.0.0" if home.hosts else LOOPBACK,  # noqa: S104
         "YUNKU_DATA": "/var/lib/yunku",
         "YUNKU_NATS_CREDENTIALS": str(mounted / "nats.creds"),
         "YUNKU_RPC_PRIVATE_KEY_FILE": str(mounted / "rpc.pem"),
         "YUNKU_RPC_PUBLIC_KEYS_DIR": "/run/yunku-public-keys",
     }
+    if service in TRUSTING:
+        environment["YUNKU_PKI_DIR"] = "/run/yunku-pki"
+    if service in ("ocr", "signing"):
+        # Engines' default profile forbids user namespaces, so workers get no network namespace of their own. Their other
+        # layers hold, seccomp among them, which refuses every socket; the log says at start which layer is missing.
+        environment[f"YUNKU_{service.upper()}_SANDBOX_REQUIRE_ALL"] = "false"
     if "YUNKU_NATS_KEYS" in environment:
         environment["YUNKU_NATS_KEYS"] = str(mounted / "nats-keys")
     return environment
@@ -168,6 +178,11 @@ def init(root: Path, environ: Mapping[str, str]) -> None:
     for path in (root / "s3" / "s3.json", root / "postgres" / "password"):
         path.chmod(0o644)  # their containers' users differ from image to image; nobody else mounts the directory
 
+    trusted = root / "pki"
+    trusted.mkdir(exist_ok=True)
+    if _profile() == "development":
+        _trust_development_ca(home, trusted)
+    _readable_by_service(trusted)
     public = root / "public-keys"
     shutil.copytree(home.rpc_public_keys, public, dirs_exist_ok=True)
     _readable_by_service(public)
@@ -183,6 +198,18 @@ def init(root: Path, environ: Mapping[str, str]) -> None:
             write_private(domains.signing_key, keys.signing_key.read_bytes())
             write_private(domains.system_credentials, keys.system_credentials.read_bytes())
         _readable_by_service(directory)
+
+
+def _profile() -> str:
+    return os.environ.get("YUNKU_PROFILE") or "production"
+
+
+def _trust_development_ca(home: Home, trusted: Path) -> None:
+    """What services need of the development CA, its private keys left out (its timestamping key is the services' own)."""
+    made = devca.ensure(home.root).directory
+    shutil.copytree(made / "crls", trusted / "crls", dirs_exist_ok=True)
+    for name in ("roots.pem", "intermediates.pem", "tsa.p12", "tsa.password"):
+        shutil.copyfile(made / name, trusted / name)
 
 
 def _push_keyring(root: Path) -> nats_accounts.Keyring:

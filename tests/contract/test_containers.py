@@ -31,7 +31,8 @@ def test_every_service_is_a_container_that_mounts_its_own_directory_only() -> No
         assert container["command"] == [name]
         sources = [volume.split(":/")[0] for volume in container["volumes"]]
         mounted = [source.removeprefix("${YUNKU_COMPOSE_DATA:-./.yunku-compose}/") for source in sources]
-        assert sorted(mounted) == sorted([f"services/{name}", "public-keys", name])
+        trusted = ["pki"] if name in state.TRUSTING else []
+        assert sorted(mounted) == sorted([f"services/{name}", "public-keys", name, *trusted])
         assert container["read_only"] is True
         assert container["cap_drop"] == ["ALL"]
         assert "no-new-privileges:true" in container["security_opt"]
@@ -39,9 +40,10 @@ def test_every_service_is_a_container_that_mounts_its_own_directory_only() -> No
 
 
 def test_only_loopback_is_published() -> None:
-    for container in _load("compose.yaml")["services"].values():
-        for port in container.get("ports", ()):
-            assert port.startswith("127.0.0.1:")
+    containers = [*_load("compose.yaml")["services"].values(), *_load("compose.override.yaml")["services"].values()]
+    published = [port for container in containers for port in container.get("ports", ())]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
 
 
 def test_the_host_network_override_leaves_no_container_out() -> None:
