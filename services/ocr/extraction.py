@@ -17,6 +17,7 @@ Each value is read by its type (``catalogue.Field.read``); what its type refuses
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from services.ocr import ctc
 from services.ocr.engines import imaging
 from services.ocr.ports import Box, Character, Image, Line, RecognitionEngine
 
-RUNNING = frozenset({"long", "string", "org", "enum", "level_text"})  # kinds whose values may go on in the next line
+RUNNING = frozenset({"long", "string", "org", "enum", "level_text", "period"})  # kinds whose values may go on in the next line
 OTHER_CAPTIONS = ("登记机关", "发证机关", "副本", "正本", "注册号", "经济性质", "资质类别", "承包工程范围", "业务范围", "备注")
 REFUSED = 0.5  # confidence is multiplied by this where a value's type refuses what was read
 GUESSED = 0.9  # and by this where a value was found by its form, without a caption
@@ -294,7 +295,7 @@ def _find_captions(rows: Sequence[_Row], fields: Sequence[Field]) -> list[_Capti
             found.append(_Caption(words[word], number, start, end, strength))
             start = end
             after_caption = True
-    return found + _last_letters(rows, found, words)
+    return found + _half_seen(rows, found, words)
 
 
 def _may_start(row: _Row, start: int, after_caption: bool) -> bool:
@@ -357,26 +358,30 @@ def _spelled(
 _SPECKS = frozenset({"·", ".", ",", "'", "-", "、"})
 
 
-def _last_letters(rows: Sequence[_Row], found: Sequence[_Caption], words: dict[str, Field | None]) -> list[_Caption]:
-    """Spread captions of two letters whose first was not seen (a seal lay on it): the last letter starts a row, and
-    stands where the last letters of other spread captions stand."""
-    places = [
-        rows[c.row].glyphs[c.end - 1].x0
-        for c in found
-        if c.end - c.start == 2
-        and rows[c.row].glyphs[c.end - 1].x0 - rows[c.row].glyphs[c.start].x1 > 1.5 * rows[c.row].height
-    ]
+def _half_seen(rows: Sequence[_Row], found: Sequence[_Caption], words: dict[str, Field | None]) -> list[_Caption]:
+    """Spread captions of two letters of which one was not seen (detection overlooks single characters): forms spread
+    captions to one width, so the letter stands where the other captions of its column start or end."""
+    starts = [rows[c.row].glyphs[c.start].x0 for c in found]
+    ends = [rows[c.row].glyphs[c.end - 1].x1 for c in found if c.end - c.start >= 4 or c.end < len(rows[c.row].glyphs)]
     seen = {c.field.name for c in found if c.field is not None}
+    pairs = [(word, field) for word, field in words.items() if len(word) == 2 and field is not None]
     answers = []
     for number, row in enumerate(rows):
-        first = row.glyphs[0]
-        if first.caption or not any(abs(first.x0 - x) < 0.8 * row.height for x in places):
-            continue
-        for word, field in words.items():
-            if len(word) == 2 and first.symbol == word[1] and field is not None and field.name not in seen:
-                first.caption = True
-                answers.append(_Caption(field, number, 0, 1, 0.4))
-                break
+        near = 0.7 * row.height
+        for index, glyph in enumerate(row.glyphs):
+            before = glyph.x0 - row.glyphs[index - 1].x1 if index else math.inf
+            after = row.glyphs[index + 1].x0 - glyph.x1 if index + 1 < len(row.glyphs) else math.inf
+            if glyph.caption or before < 3.0 * row.height:
+                continue
+            first = after > 2.0 * row.height and any(abs(glyph.x0 - x) < near for x in starts)
+            last = any(abs(glyph.x1 - x) < near for x in ends)
+            for word, field in pairs:
+                fits = (last and glyph.symbol == word[1]) or (first and glyph.symbol == word[0])
+                if fits and field is not None and field.name not in seen:
+                    glyph.caption = True
+                    seen.add(field.name)
+                    answers.append(_Caption(field, number, index, index + 1, 0.4))
+                    break
     return answers
 
 

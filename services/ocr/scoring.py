@@ -26,7 +26,7 @@ MAX_TEXT = 2000  # characters of a candidate
 class Score:
     """``log_ratio``: log P(text) less that of the best reading, in the reading in which the text does best (0 or more:
     it is the best). ``lookalike_margin``: by how many nats the text beats its best single look-alike substitution, in
-    the reading in which it does so least."""
+    the reading in which it does so least; 0 for a text that is out of the question (its ratio below ``REJECT_RATIO``)."""
 
     text: str
     log_probability: float
@@ -41,45 +41,43 @@ def score(reading: Reading, candidates: Sequence[str]) -> list[Score]:
 
 def score_variants(variants: Sequence[Variant], candidates: Sequence[str]) -> list[Score]:
     """As ``score``, for the variants of a reading that was kept."""
-    seen = list(dict.fromkeys(v.text for v in variants if v.text))
+    legible = [v for v in variants if v.text]
+    seen = list(dict.fromkeys(v.text for v in legible))
     texts = [c[:MAX_TEXT] for c in candidates]
-    best_ratio = [ctc.NEVER] * len(texts)
-    best_log = [ctc.NEVER] * len(texts)
-    margins = [UNSEEN_MARGIN] * len(texts)
-    for variant in variants:
-        if not variant.text:
-            continue
+    logs = [[ctc.NEVER] * len(texts) for _ in legible]
+    ratios = [[ctc.NEVER] * len(texts) for _ in legible]
+    for row, variant in enumerate(legible):
         if variant.frames is None:
-            scored = [_without_posteriors(variant, text) for text in texts]
+            judged = [_judged(variant, text) for text in texts]
+            logs[row], ratios[row] = [j[0] for j in judged], [j[1] for j in judged]
         else:
-            scored = _with_posteriors(variant.frames, texts, seen)
-        for i, (log, ratio, margin) in enumerate(scored):
-            if ratio > best_ratio[i]:
-                best_ratio[i], best_log[i] = ratio, log
-            margins[i] = min(margins[i], margin)
+            scored = ctc.log_probabilities(variant.frames, [*seen, *texts])
+            best = max(scored[: len(seen)])
+            logs[row] = scored[len(seen) :]
+            ratios[row] = [log - best for log in logs[row]]
     answers = []
     for i, text in enumerate(texts):
-        margin = margins[i] if best_ratio[i] > ctc.NEVER else 0.0
-        answers.append(Score(candidates[i], best_log[i], best_ratio[i], margin if text else 0.0))
+        best_row = max(range(len(legible)), key=lambda r: ratios[r][i], default=-1)
+        if best_row < 0:
+            answers.append(Score(candidates[i], ctc.NEVER, ctc.NEVER, 0.0))
+            continue
+        ratio = ratios[best_row][i]
+        # what is out of the question anyway needs no margin; finding it is most of the work
+        margin = 0.0
+        if text and ratio >= REJECT_RATIO:
+            margin = min(_margin(v, text, logs[row][i]) for row, v in enumerate(legible))
+        answers.append(Score(candidates[i], logs[best_row][i], ratio, margin))
     return answers
 
 
-def _with_posteriors(
-    frames: ctc.Frames, texts: Sequence[str], seen: Sequence[str]
-) -> list[tuple[float, float, float]]:
-    substitutes = [_substituted(text, frames) for text in texts]
-    flat = [s for group in substitutes for s in group]
-    logs = ctc.log_probabilities(frames, [*seen, *texts, *flat])
-    best = max(logs[: len(seen)])
-    answers = []
-    position = len(seen) + len(texts)
-    for i, group in enumerate(substitutes):
-        log = logs[len(seen) + i]
-        rivals = logs[position : position + len(group)]
-        position += len(group)
-        margin = min(log - max(rivals), UNSEEN_MARGIN) if rivals else UNSEEN_MARGIN
-        answers.append((log, log - best, margin))
-    return answers
+def _margin(variant: Variant, text: str, log: float) -> float:
+    """By how many nats the text beats its best look-alike in one reading."""
+    if variant.frames is None:
+        return _judged(variant, text)[2]
+    rivals = _substituted(text, variant.frames)
+    if not rivals:
+        return UNSEEN_MARGIN
+    return min(log - max(ctc.log_probabilities(variant.frames, rivals)), UNSEEN_MARGIN)
 
 
 def _substituted(text: str, frames: ctc.Frames) -> list[str]:
@@ -95,9 +93,9 @@ def _substituted(text: str, frames: ctc.Frames) -> list[str]:
     ]
 
 
-def _without_posteriors(variant: Variant, text: str) -> tuple[float, float, float]:
-    """An engine that gives only words: the same words score 0; other words lose ``MISREAD`` nats a differing
-    character, which never accepts them, but tells a misread character from another text."""
+def _judged(variant: Variant, text: str) -> tuple[float, float, float]:
+    """(log probability, ratio, margin) by an engine that gives only words. The same words score 0; other words lose
+    ``MISREAD`` nats a differing character, which never accepts them, but tells a misread character from another text."""
     said, stated = ctc.strip_edges(ctc.fold(variant.text)), ctc.strip_edges(ctc.fold(text))
     if said == stated:
         return variant.log_probability, 0.0, UNSEEN_MARGIN
