@@ -283,13 +283,15 @@ async def _apply(log: EventLog, transaction: Transaction, domain_id: str, answer
     def decide(state: domain.Push) -> list[Message]:
         if review is None:
             return domain.acknowledge(state)
-        return domain.review(
+        decided = domain.review(
             state,
             decision=review.decision,
             opinion=review.opinion,
             channel=events_pb2.REVIEW_CHANNEL_SYSTEM,
             reviewer_id=domain_id,
         )
+        # Who decides has the push, whatever its system acknowledged.
+        return [*domain.acknowledge(state), *decided]
 
     await log.execute(
         PUSH,
@@ -299,7 +301,7 @@ async def _apply(log: EventLog, transaction: Transaction, domain_id: str, answer
         transaction=transaction,
         subject_id=events[0].data.holder.subject_id,
     )
-    # Who answers has the push, however its system received it.
+    # It needn't be sent again, however the system received it.
     await transaction.connection.execute(*render(_mark_taken(cloudevents.requested_id(answer.push_id))))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ class Worker:
     async def run(self) -> None:
         """The loop. One connection of the pool is held for its life: the locks on the links hang on it."""
         async with self._log.pool.connection() as holder:
+            measured = 0.0
             try:
                 while True:
                     beat()
@@ -68,7 +70,9 @@ class Worker:
                     for domain_id in await notices.domains_with_due(self._log):
                         if domain_id in self._links:
                             self._links[domain_id][0].wake()
-                    await self._measure()
+                    if time.monotonic() - measured >= POLL:
+                        await self._measure()
+                        measured = time.monotonic()
                     pause = _SEQUENCING if await notices.unsequenced(self._log) else POLL
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._awake.wait(), pause)

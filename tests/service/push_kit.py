@@ -155,7 +155,7 @@ class Registry:
             found = self.events_of(push_id)
             return found if set(names) <= set(found) else None
 
-        found: list[str] = await eventually(f"{names} of {push_id}, now {self.events_of(push_id)}", there, seconds)
+        found: list[str] = await eventually(f"{names} of {push_id}", there, seconds)
         return found
 
     async def review(self, caller: Caller, push_id: str, decision: str, opinion: str = "", key: str | None = None) -> service_pb2.Push:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -12,12 +13,16 @@ import nats
 import nats.js.errors
 import psycopg
 import pytest
+from psycopg_pool import AsyncConnectionPool
 from yunku.push.v1 import events_pb2, service_pb2
 
 from infra.testing import RunningSuite, running_suite
-from kernel.context import Caller
+from kernel.context import Caller, system_context
 from kernel.errors import YunkuError
+from kernel.eventlog.store import EventLog
 from kernel.ids import derived, uuid7
+from kernel.nats_accounts import load_key
+from services.push.projections import DOMAIN, TYPES
 from tests.service import identity_kit
 from tests.service.push_kit import (
     GREEN,
@@ -130,6 +135,13 @@ async def test_the_domains_system_may_acknowledge_by_event_and_answer_with_the_d
         await system.publish(json.dumps({"push_id": pushed.push_id, "decision": "approved"}).encode())
         await registry.until(pushed.push_id, "Reviewed")
         assert reviewed(registry, pushed.push_id).decision == "approved"
+        # Who decides has it, also without having said so.
+        silent = await registry.push(domain.domain_id)
+        await live.next_msg(timeout=30)
+        await registry.until(silent.push_id, "PushDelivered")
+        await system.answer("push.reviewed", push_id=silent.push_id, decision="approved")
+        events = await registry.until(silent.push_id, "Reviewed")
+        assert events == ["PushOpened", "PushDelivered", "PushAcknowledged", "Reviewed"]
 
 
 async def test_green_of_an_automatic_type_is_approved_by_rule_and_nothing_else(registry: Registry) -> None:
@@ -493,9 +505,9 @@ async def test_killed_again_and_again_it_delivers_and_takes_each_once(registry: 
         assert events.count("Reviewed") == (push_id in made[:20])
 
 
-async def _restarted(suite: RunningSuite, before: int) -> None:
+async def _restarted(suite: RunningSuite, before: int, name: str = "push") -> None:
     async def another() -> bool:
-        process = suite.state["processes"]["push"]
+        process = suite.state["processes"][name]
         return process["phase"] == "up" and process["pid"] not in (0, before)
 
     await eventually("another process", another)
@@ -531,6 +543,90 @@ async def test_a_stream_that_was_deleted_or_purged_is_made_and_filled_again(regi
         await system.answer("push.reviewed", push_id=waiting.push_id, decision="approved")
         await registry.until(waiting.push_id, "Reviewed")
     assert registry.events_of(waiting.push_id).count("PushDelivered") == 1
+
+
+async def test_a_full_stream_holds_deliveries_up_until_the_domain_takes_what_is_there(registry: Registry, suite: RunningSuite) -> None:
+    domain = await registry.domain()
+    keys = suite.nats_keys.domain_directory(domain.domain_id) / "yunku.creds"
+    client = await nats.connect(suite.nats_url, user_credentials=str(keys))
+    try:
+        info = await client.jetstream().stream_info("PUSHES")
+        info.config.max_bytes = 6000  # three pushes or so
+        await client.jetstream().update_stream(info.config)
+    finally:
+        await client.close()
+    made = [(await registry.push(domain.domain_id)).push_id for _ in range(8)]
+    await registry.until(made[0], "PushDelivered")
+
+    async def retried() -> bool:
+        return "delivery put off" in suite.log("push", 10**5)
+
+    await eventually("a delivery put off", retried)
+    assert "PushDelivered" not in registry.events_of(made[-1])
+    async with domain.connected() as system:
+        assert [(await system.receive())["id"] for _ in made] == made
+        # Answers are heard while deliveries wait, and the log keeps what the stream let go.
+        await system.answer("push.reviewed", push_id=made[-1], decision="approved")
+        await registry.until(made[-1], "PushDelivered", "PushAcknowledged", "Reviewed")
+
+
+async def test_a_lost_server_is_found_again(registry: Registry, suite: RunningSuite) -> None:
+    domain = await registry.domain()
+    first = await registry.push(domain.domain_id)
+    await registry.until(first.push_id, "PushDelivered")
+    before = suite.kill_process("nats")
+    second = await registry.push(domain.domain_id)
+    await _restarted(suite, before, "nats")
+    async with domain.connected() as system:
+        assert [(await system.receive())["id"] for _ in range(2)] == [first.push_id, second.push_id]
+        await system.answer("push.reviewed", push_id=second.push_id, decision="approved")
+        await registry.until(second.push_id, "Reviewed")
+
+
+async def test_a_registration_that_was_cut_short_is_finished(registry: Registry, suite: RunningSuite) -> None:
+    domain_id = f"d-{uuid7().hex[-12:]}"
+    directory = suite.nats_keys.domain_directory(domain_id)
+    before = suite.kill_process("push")
+    # What a process leaves that dies after the event and the account's key.
+    await asyncio.to_thread(load_key, directory / "account.nk", "account")
+    url = suite.environment("push")["YUNKU_DATABASE_URL"]
+    async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False, kwargs={"autocommit": True}) as pool:
+        event = events_pb2.DomainRegistered(domain_id=domain_id, name="测试领域")
+        await EventLog(pool, "push", TYPES).execute(DOMAIN, derived("domain", domain_id), lambda _: [event], system_context("push"))
+    await _restarted(suite, before)
+    domain = await registry.domain(domain_id)  # the same registration again: nothing new, and it waits for the account
+    async with domain.connected() as system:
+        pushed = await registry.push(domain_id)
+        assert (await system.receive())["id"] == pushed.push_id
+
+
+async def test_a_second_process_takes_the_links_over(registry: Registry, suite: RunningSuite) -> None:
+    domain = await registry.domain()
+    environment = {**os.environ, **suite.environment("push"), "YUNKU_GRPC_PORT": "0", "YUNKU_OPS_PORT": "0"}
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.push", env=environment, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        assert second.stderr is not None
+        while b"service ready" not in await second.stderr.readline():
+            assert second.returncode is None
+        draining = asyncio.create_task(second.stderr.read())
+        before = suite.kill_process("push")
+        async with domain.connected() as system:
+            made = [(await registry.push(domain.domain_id)).push_id for _ in range(3)]
+            assert [(await system.receive())["id"] for _ in made] == made
+            for push_id in made:
+                await system.answer("push.reviewed", push_id=push_id, decision="approved")
+            await _restarted(suite, before)
+            for push_id in made:
+                await registry.until(push_id, "Reviewed")
+    finally:
+        second.terminate()
+        assert await second.wait() == 0
+        await draining
+    async with domain.connected() as system:
+        last = await registry.push(domain.domain_id)
+        assert (await system.receive_of("push.requested", last.push_id))["id"] == last.push_id
 
 
 async def test_after_a_wiped_jetstream_directory_what_was_not_taken_is_published_again(suite: RunningSuite) -> None:
