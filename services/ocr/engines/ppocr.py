@@ -35,7 +35,7 @@ RECOGNITION_MODEL = "PP-OCRv6_rec_small.onnx"
 LINE_HEIGHT = 48  # what the recognition model was made for
 MAX_RATIO = 25.0  # a line wider than this many heights is cut before it is read
 PAGE_LONG_SIDE = 1600  # detection sees no more; recognition crops from the full page
-BATCH_COLUMNS = 4000  # pixels of line images in one run: bounds memory
+BATCH_COLUMNS = 1600  # pixels of line images in one run: bounds memory
 RED_INK = 0.0004  # share of a page from which on its red ink is looked at apart
 MAX_LINES = 400  # of one page
 DOUBTFUL = 0.75  # a single line's mean confidence below which detection has a look for several lines
@@ -280,7 +280,8 @@ class PpOcr:
         faded = imaging.suppress_red(image)
         quads = [(c, faded) for c in self._detect(faded)]
         if imaging.red_share(image) > RED_INK:  # what is printed in red is only seen unfaded
-            quads += [(c, image) for c in self._detect(image) if not _covered(c, [q for q, _ in quads])]
+            red = self._detect(image, longest=960)  # numbers and titles, never small print
+            quads += [(c, image) for c in red if not _covered(c, [q for q, _ in quads])]
         sources = {id(c): source for c, source in quads}
         corners = [c for row in _group_rows([c for c, _ in quads]) for c in row]
         crops = [_straighten(sources[id(c)], c) for c in corners]
