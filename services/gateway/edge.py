@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernel import ids
@@ -111,8 +112,8 @@ class Edge:
                     await self._app(scope, body.receive, answer.send)
             finally:
                 self._running -= not stream
-        except asyncio.CancelledError:
-            raise
+        except ClientDisconnect:
+            answer.status = 499  # nobody is there to be answered; nginx's word for it in metrics and log
         except Exception as error:
             refusal = problems.from_exception(error)
             if refusal.code == "internal":

@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kernel import texts
@@ -65,6 +66,8 @@ def from_exception(error: BaseException) -> YunkuError:
     """What any exception is told as."""
     if isinstance(error, RequestValidationError):
         return _invalid(error.errors())
+    if isinstance(error, ClientDisconnect):
+        return YunkuError("request_malformed", field="")
     if isinstance(error, HTTPException):
         # FastAPI wraps what reading the body raised.
         if isinstance(error.__cause__, YunkuError):
