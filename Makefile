@@ -37,7 +37,7 @@ $(VENV)/bin/uv: infra/requirements-uv.lock
 
 $(STAMPS)/lock: requirements.lock $(VENV)/bin/uv
 	@echo "setup: packages of requirements.lock"
-	@$(UV) pip sync --quiet --require-hashes requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	@mkdir -p $(STAMPS)
 	@rm -f $(STAMPS)/install
 	@touch $@
@@ -64,7 +64,7 @@ $(STAMPS)/system: infra/setup/system.sh $(STAMPS)/lock
 	@touch $@
 
 $(STAMPS)/fonts: $(wildcard samples/fonts.py) $(STAMPS)/install
-	@test ! -f samples/fonts.py || { echo "setup: Chinese fonts for the sample generator"; $(PY) -m samples.fonts ensure; }
+	@test ! -f samples/fonts.py || { echo "setup: Chinese fonts for the sample generator"; $(PY) -W ignore -m samples.fonts ensure >/dev/null; }
 	@touch $@
 
 .PHONY: proto
