@@ -31,6 +31,8 @@ def create(means: Means | None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # The edge has its own span, line and metrics for each request, which know what may not be told.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.means = means
