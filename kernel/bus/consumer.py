@@ -338,7 +338,7 @@ class Bus:
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
         )
-        async def on_message(body: bytes, message: NatsMessage) -> None:
+        async def on_message(message: NatsMessage) -> None:  # no body: FastStream would parse a payload that happens to be JSON
             raw = message.raw_message
             try:
                 event = from_message(raw.headers or {}, raw.data, consumer.types)
