@@ -32,6 +32,7 @@ from services.ocr.ports import Box, Character, Image, Line, RecognitionEngine
 
 RUNNING = frozenset({"long", "string", "org", "enum", "level_text", "period"})  # kinds whose values may go on in the next line
 OTHER_CAPTIONS = ("登记机关", "发证机关", "副本", "正本", "注册号", "经济性质", "资质类别", "承包工程范围", "业务范围", "备注")
+LEADING = 1.6  # line distance within one value, in heights of a line's box, at most; rows of a form stand further apart
 REFUSED = 0.5  # confidence is multiplied by this where a value's type refuses what was read
 GUESSED = 0.9  # and by this where a value was found by its form, without a caption
 MAX_VALUE = 2000  # characters of one value
@@ -482,7 +483,7 @@ class _Page:
             row = self.rows[number]
             if row.y - bottom < 0.5 * height:
                 continue
-            if row.y - bottom > 2.1 * height:
+            if row.y - bottom > LEADING * height:
                 break
             line = [g for g in row.glyphs if g.x0 > left - 1.3 * height and g.x1 < column_end + height]
             left_of = [g for g in row.glyphs if g.x1 <= left - 1.3 * height and g.x1 > left - 14 * height]
@@ -664,6 +665,8 @@ def _by_form(pages: Sequence[_Page], fields: Sequence[Field], found: dict[str, E
             pattern = _TYPICAL["uscc"]
         elif field.format:
             pattern = re.compile(field.format)
+        elif field.type == "enum" and field.choices:
+            pattern = re.compile("|".join(re.escape(ctc.fold(c)) for c in sorted(field.choices, key=len, reverse=True)))
         if pattern is not None:
             _search(pages, field, pattern, found, last=False)
     # dates without a caption stand at the foot: the day of issue
@@ -695,6 +698,8 @@ def _search(
 def _whole_match(pattern: re.Pattern[str], symbols: str) -> tuple[int, int] | None:
     """The pattern over a run's whole text but its edge punctuation: a form alone proves little inside other text."""
     start, end = 0, len(symbols)
+    if pattern.fullmatch(symbols):
+        return start, end
     while start < end and symbols[start] in "[]:;,.。 ":
         start += 1
     while end > start and symbols[end - 1] in "[]:;,.。 ":

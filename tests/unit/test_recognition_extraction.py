@@ -138,6 +138,13 @@ def test_fields_without_a_caption_are_found_by_their_form() -> None:
     assert values == {"uscc": "91110108MA01EBFH9B", "copy_no": "1-1", "issued_on": "2020-01-02"}
 
 
+def test_a_value_whose_caption_was_overlooked_is_known_by_its_choices() -> None:
+    values = licence(
+        line("名    称  辽宁云库建设有限公司", 0.1, 0.3), line("有限责任公司（自然人独资）", 0.1 + 8 * SIZE, 0.36)
+    )
+    assert values == {"company_name": "辽宁云库建设有限公司", "company_type": "有限责任公司（自然人独资）"}
+
+
 def test_a_watermark_across_the_page_is_left_out() -> None:
     values = licence(line("法定代表人：张三丰", 0.1, 0.3), line("仅供投标使用", 0.2, 0.28, tilt=-0.5))
     assert values == {"legal_rep_name": "张三丰"}
