@@ -6,7 +6,7 @@ model and what is decided upon can't differ. Clocks, ids and answers of other se
 
 import base64
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
@@ -312,7 +312,7 @@ def state_fields(
     subject_id: str,
     kind: CertificateType,
     fields: Mapping[str, str],
-    absent: Collection[str] | None,
+    absent: Sequence[str] | None,
     expected_version: int,
 ) -> list[Message]:
     """States values (those named; an empty one clears). ``absent`` replaces what the print is said not to carry (None: as it was)."""
@@ -325,11 +325,11 @@ def state_fields(
     missing = sorted(view.absent if absent is None else set(absent))
     wrong = [
         FieldError(f"/absent/{number}", "field_unknown" if not kind.has_field(name) else "field_required")
-        for number, name in enumerate(missing)
+        for number, name in enumerate(absent or ())  # places as the caller wrote them
         if not kind.has_field(name) or not kind.field(name).may_be_absent
     ]
     if wrong:
-        raise YunkuError(wrong[0].code, errors=wrong)
+        raise YunkuError(wrong[0].code, errors=wrong[:50])
     if stated == dict(view.fields) and missing == list(view.absent):
         return []
     return [events_pb2.FieldsStated(certificate_id=view.id, fields=stated, absent=missing, version=view.version + 1)]
@@ -553,8 +553,10 @@ def record_recognition_delay(state: State, event: events_pb2.RecognitionDelayed)
 def record_verdict(state: State, event: events_pb2.VerdictRecorded) -> list[Message]:
     """Takes a verdict in, where it is the one that was last asked for."""
     verification = state.view.verification
-    if verification.id != event.verification_id or verification.state not in ("running", "delayed", "stale") or verification.engine_version:
+    if verification.id != event.verification_id or verification.state not in ("running", "delayed", "stale"):
         return []
+    if verification.light != types_pb2.LIGHT_NONE:
+        return []  # it came before, and has become stale since
     return [event]
 
 
@@ -591,17 +593,20 @@ def record_lock(state: State, event: events_pb2.DocumentLocked) -> list[Message]
 # -- small rules -------------------------------------------------------------------------------------------------------
 
 
+def _pointer(name: str) -> str:
+    """Where a stated value is in the request, whatever the caller called it (RFC 6901)."""
+    return "/fields/" + name[:100].replace("~", "~0").replace("/", "~1")
+
+
 def _canonical(kind: CertificateType, fields: Mapping[str, str]) -> dict[str, str]:
-    too_long = [
-        FieldError(f"/fields/{name[:100]}", "value_too_long", {"max": str(MAX_VALUE)}) for name in fields if len(fields[name]) > MAX_VALUE
-    ]
+    too_long = [FieldError(_pointer(name), "value_too_long", {"max": str(MAX_VALUE)}) for name in fields if len(fields[name]) > MAX_VALUE]
     if too_long:
         raise YunkuError("value_too_long", errors=too_long[:50])
     canonical, problems = kind.parse(fields)
     if problems:
         errors = [
             FieldError(
-                f"/fields/{name[:100]}",
+                _pointer(name),
                 "field_unknown" if problem.code == "field.unknown" else "value_invalid",
                 {**problem.details, "field": name[:100], "problem": problem.code},
             )
