@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,15 +63,24 @@ class Documents:
         self._layers: OrderedDict[tuple[str, int], Sequence[TextCharacter]] = OrderedDict()
         self._drawing: dict[tuple[str, int], asyncio.Lock] = {}
 
-    async def render_all(self, document: types_pb2.Document) -> int:
-        """Makes every page's picture that isn't there yet; returns the number of pages."""
+    @asynccontextmanager
+    async def rendered(self, document: types_pb2.Document) -> AsyncIterator[None]:
+        """Makes every page's picture that isn't there yet. Within, the first pages can be worked on; at the end, all are
+        stored (encoding and storing takes as long as reading, and needs another core)."""
         numbers = [page.number for page in document.pages]
         missing = [n for n in numbers if not await self._objects.has_page(document.sha256, n)]
-        if missing:
-            data = await self._objects.document(document.sha256, self._parser.limits.max_bytes)
-            for first in range(min(missing), max(missing) + 1, AT_ONCE):
-                await self._draw(document.sha256, data, first, min(first + AT_ONCE - 1, max(missing)))
-        return len(numbers)
+        async with asyncio.TaskGroup() as storing:
+            if missing:
+                data = await self._objects.document(document.sha256, self._parser.limits.max_bytes)
+                for first in range(min(missing), max(missing) + 1, AT_ONCE):
+                    last = min(first + AT_ONCE - 1, max(missing))
+                    pages = await self._parser.render(data, first, last, dpi=self._dpi)
+                    lot = [storing.create_task(self._store(document.sha256, page)) for page in pages]
+                    for page in pages:
+                        self._keep((document.sha256, page.number), _pixels(page))
+                    if last < max(missing):  # no more than one lot is in memory at once
+                        await asyncio.gather(*lot)
+            yield
 
     async def page(self, document: types_pb2.Document, number: int) -> PagePixels:
         """One page's pixels: from memory, from its stored picture, or drawn now."""
@@ -109,8 +119,11 @@ class Documents:
 
     async def _draw(self, sha256: str, data: bytes, first: int, last: int) -> None:
         for page in await self._parser.render(data, first, last, dpi=self._dpi):
-            await self._objects.put_page(sha256, page.number, await asyncio.to_thread(page.png))
+            await self._store(sha256, page)
             self._keep((sha256, page.number), _pixels(page))
+
+    async def _store(self, sha256: str, page: RenderedPage) -> None:
+        await self._objects.put_page(sha256, page.number, await asyncio.to_thread(page.png))
 
     def _keep(self, key: tuple[str, int], page: PagePixels) -> None:
         self._pages[key] = page

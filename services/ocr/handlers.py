@@ -93,14 +93,13 @@ async def _extracted(recogniser: Recogniser, state: domain.Job) -> Message:
     request = state.extraction
     assert request is not None
     started = time.monotonic()
-    pages = await recogniser.render(request.document)
-    fields = await recogniser.fields(request.type, request.document)
+    fields = await recogniser.extract(request.type, request.document)
     engine, version = await recogniser.identity()
     return events_pb2.FieldsExtracted(
         job_id=request.job_id,
         certificate_id=request.certificate_id,
         document_sha256=request.document.sha256,
-        pages_rendered=pages,
+        pages_rendered=len(request.document.pages),
         fields=fields,
         engine=engine,
         engine_version=version,

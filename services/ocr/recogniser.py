@@ -78,6 +78,10 @@ class Recogniser:
         """The engine's name and version."""
         return await self._pool.identity()
 
+    def warm(self) -> None:
+        """A document is being looked at: recognition will soon be wanted, and its processes take a second to start."""
+        self._pool.warm()
+
     # -- regions -------------------------------------------------------------------------------------------------
 
     async def regions(
@@ -144,9 +148,13 @@ class Recogniser:
 
     # -- documents -----------------------------------------------------------------------------------------------
 
-    async def render(self, document: types_pb2.Document) -> int:
-        """Makes the pictures of all pages; returns their number."""
-        return await self._documents.render_all(document)
+    async def extract(self, type_code: str, document: types_pb2.Document) -> list[types_pb2.RecognisedField]:
+        """Makes the pictures of all pages, and reads the fields of a certificate from the first ones."""
+        try:
+            async with self._documents.rendered(document):
+                return await self.fields(type_code, document)
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
     async def fields(self, type_code: str, document: types_pb2.Document) -> list[types_pb2.RecognisedField]:
         """SMART mode: the fields of a certificate that its first pages show."""

@@ -38,6 +38,7 @@ class OcrService(service_pb2_grpc.OcrServiceServicer):
         limit = self._parser.limits.max_bytes
         if request.size > limit:
             raise YunkuError("document_too_large", max=str(limit))
+        self._recogniser.warm()
         async with _told():
             data = await self._objects.document(request.sha256, limit)
             found = await self._parser.inspect(data)

@@ -128,6 +128,18 @@ class RecognitionPool:
             self._identity = (str(header["engine"]), str(header["version"]))
         return self._identity
 
+    def warm(self) -> None:
+        """Starts what processes are not up yet and lets them load their models, if nothing else is to be done."""
+        missing = self._count - len(self.pids())
+        if missing <= 0 or not self._queue.empty():
+            return
+        for _ in range(missing):
+            done: asyncio.Future[tuple[dict[str, Any], list[bytes]]] = asyncio.get_running_loop().create_future()
+            # nobody waits for it, and a failure shows itself again where somebody does
+            done.add_done_callback(lambda future: None if future.cancelled() else future.exception())
+            job = _Job(LATER, next(self._numbers), {"operation": "warm"}, (), self._seconds, done)
+            self._queue.put_nowait(job)
+
     async def ask(
         self, header: dict[str, Any], blobs: Sequence[bytes] = (), *, priority: int
     ) -> tuple[dict[str, Any], list[bytes]]:
