@@ -14,8 +14,8 @@ class Settings(KernelSettings):
     public_origin: str = Field(
         default="",
         pattern=r"^(https?://[^/\s]{1,255})?$",
-        description="Origin under which browsers see the gateway (`https://yunku.example`), where a TLS proxy stands before it; "
-        "empty: `http://` and the request's Host. CA logins are bound to it.",
+        description="Origin under which clients see the gateway (`https://yunku.example`); CA logins are bound to it. Empty: CA "
+        "logins work only under the machine's own names (`http://127.0.0.1:8080`, `http://localhost:8080`).",
     )
     trusted_proxies: str = Field(
         default="",

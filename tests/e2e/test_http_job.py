@@ -92,7 +92,10 @@ def test_a_company_logs_in_with_its_key(world: World) -> None:
     wrong = signed | {"challenge_id": fresh["id"]}
     api.refused("POST", "/api/v1/sessions", 422, "signature_invalid", "/signature", json=wrong)
     api.refused("POST", "/api/v1/sessions", 422, "signature_invalid", "/signature", json=wrong | {"signature": "no base64!"})
+    # A page elsewhere gets no challenge in its own name, whether it says where it is or pretends to be us.
     api.refused("POST", "/api/v1/ca-challenges", 422, "origin_invalid", headers={"Origin": "https://elsewhere.example"}, json={})
+    api.refused("POST", "/api/v1/ca-challenges", 422, "origin_invalid", headers={"Host": "elsewhere.example"}, json={})
+    api.refused("POST", "/api/v1/ca-challenges", 422, "origin_invalid", headers={"Host": "127.0.0.1.elsewhere.example"}, json={})
 
 
 # -- certificates ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import re
 import time
 from typing import Annotated, Final
 
@@ -24,6 +25,7 @@ router = APIRouter(prefix=API, tags=["sessions"])
 #: Hashing a password waits for its turn at identity.
 _LOGIN_SECONDS: Final = 20
 _LOOK_SECONDS: Final = 0.03
+_LOOPBACK: Final = re.compile(r"(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d{1,5})?", re.ASCII)
 
 
 def address(request: Request) -> str:
@@ -66,8 +68,17 @@ async def ask_for_challenge(
 
 
 def origin(request: Request, means: Means) -> str:
-    """The origin that a login is bound to. Raises ``origin_invalid`` where a page of another origin asks."""
-    own = means.settings.public_origin or f"{request.url.scheme}://{request.headers.get('host', '')}"
+    """The origin that a login is bound to. Raises ``origin_invalid`` where a page of another origin asks.
+
+    It must be the gateway's own, never one that the request chooses: or a page elsewhere could fetch a challenge in its own
+    name, have its visitor sign it, and log in as the visitor. Without a setting only the machine's own names are taken.
+    """
+    own = means.settings.public_origin
+    if not own:
+        host = request.headers.get("host", "")
+        own = f"{request.url.scheme}://{host}"
+        if not _LOOPBACK.fullmatch(host):
+            raise YunkuError("origin_invalid", field="/Host")
     asking = request.headers.get("origin")
     if asking is not None and asking.lower() != own.lower():
         raise YunkuError("origin_invalid", field="/Origin")
