@@ -44,7 +44,8 @@ from kernel.settings import KernelSettings, SettingsError
 
 S = TypeVar("S", bound=KernelSettings, default=KernelSettings)
 
-Check = Callable[[], Awaitable[None]]
+#: Raises when the dependency isn't ready; may answer what operators should know although it is (shown after ``ok``).
+Check = Callable[[], Awaitable[str | None]]
 Pool = psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
 #: The bucket whose presence shows that the object store is there and provisioned.
@@ -77,6 +78,11 @@ class _Loop:
         if self.task is None or self.task.done():
             return False
         return self.max_silence is None or self.heartbeat.age() <= self.max_silence
+
+
+def is_ready(states: dict[str, str]) -> bool:
+    """Whether all of ``Runtime.readiness()`` is well."""
+    return all(state.partition(":")[0] == "ok" for state in states.values())
 
 
 class Runtime(Generic[S]):
@@ -313,21 +319,25 @@ class Runtime(Generic[S]):
         return JSONResponse({"service": self.settings.service, "ok": ok, "loops": loops}, status_code=200 if ok else 503)
 
     async def readiness(self) -> dict[str, str]:
-        """Each dependency's state: ``ok`` or what is wrong with it; ``service`` is ``starting`` until built."""
+        """Each dependency's state: ``ok`` (with a remark, perhaps) or what is wrong; ``service`` is ``starting`` until built."""
         names = list(self._checks)
         results = await asyncio.gather(*(asyncio.wait_for(self._checks[name](), CHECK_TIMEOUT) for name in names), return_exceptions=True)
         states = {
-            name: "ok" if not isinstance(result, BaseException) else yunku_logging.redact(f"{type(result).__name__}: {result}")[:200]
+            name: yunku_logging.redact(f"{type(result).__name__}: {result}")[:200]
+            if isinstance(result, BaseException)
+            else f"ok: {result}"
+            if result
+            else "ok"
             for name, result in zip(names, results, strict=True)
         }
-        for name, state in states.items():
-            metrics.DEPENDENCY_UP.labels(name).set(state == "ok")
+        for name, result in zip(names, results, strict=True):
+            metrics.DEPENDENCY_UP.labels(name).set(not isinstance(result, BaseException))
         states["service"] = "stopping" if self._stop.is_set() else "ok" if self._built else "starting"
         return states
 
     async def _readyz(self, _request: Request) -> Response:
         states = await self.readiness()
-        ready = all(state == "ok" for state in states.values())
+        ready = is_ready(states)
         return JSONResponse(
             {"service": self.settings.service, "ready": ready, "dependencies": states},
             status_code=200 if ready else 503,

@@ -107,6 +107,15 @@ class Sandbox:
         """Which walls stand, by name, as found at the last start; all False before it."""
         return dict(self._layers)
 
+    async def check(self) -> str | None:
+        """For ``/readyz``: raises SandboxUnavailable unless jobs can run; else tells which walls are missing, if any may be."""
+        missing = ", ".join(name for name, stands in self._layers.items() if not stands)
+        if self.pid is None:
+            raise SandboxUnavailable("the sandbox isn't running")
+        if missing and self._require_all:
+            raise SandboxUnavailable(f"the sandbox lacks {missing}")
+        return f"without {missing}" if missing else None
+
     @property
     def pid(self) -> int | None:
         """The fork server's process, None while there is none."""

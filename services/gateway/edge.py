@@ -92,9 +92,7 @@ class Edge:
             metrics.HTTP_SECONDS.labels(known, route).observe(seconds)
         _log.info("request", method=known, route=route, status=answer.status, seconds=round(seconds, 4))
 
-    async def _answer(
-        self, scope: Scope, body: "_Body", answer: "_Answer", headers: dict[bytes, str], context: CallContext
-    ) -> None:
+    async def _answer(self, scope: Scope, body: "_Body", answer: "_Answer", headers: dict[bytes, str], context: CallContext) -> None:
         stream = scope["path"] == _STREAM
         try:
             if self._running >= self._settings.requests_at_once:

@@ -62,9 +62,7 @@ class Objects:
         if length < 0 or (size is not None and length != size):
             await asyncio.to_thread(_release, source)
             raise ObjectMissing(f"{bucket}/{key} has {length} bytes, not {size}")
-        return StreamingResponse(
-            _chunks(source), 200, {**(headers or {}), "Content-Length": str(length)}, media_type=media_type
-        )
+        return StreamingResponse(_chunks(source), 200, {**(headers or {}), "Content-Length": str(length)}, media_type=media_type)
 
 
 async def _chunks(source: Any) -> AsyncIterator[bytes]:

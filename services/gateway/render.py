@@ -78,9 +78,7 @@ def masked_fields(type_code: str, fields: Mapping[str, str]) -> dict[str, str]:
     kind = known_type(type_code)
     if kind is None:
         return {name: "*" * len(value) if any(c.isdecimal() for c in value) else value for name, value in sorted(fields.items())}
-    return {
-        name: mask(kind.field(name).type if kind.has_field(name) else "", value) for name, value in sorted(fields.items())
-    }
+    return {name: mask(kind.field(name).type if kind.has_field(name) else "", value) for name, value in sorted(fields.items())}
 
 
 def known_type(code: str) -> CertificateType | None:

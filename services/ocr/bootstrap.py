@@ -25,9 +25,7 @@ async def build(runtime: Runtime[Settings]) -> None:
     settings = runtime.settings
     log = await attach(runtime, declared("ocr"), consumers.subscriptions)
     objects = Objects(runtime.object_store())
-    sandbox = Sandbox(
-        OPERATIONS, concurrency=settings.ocr_sandbox_concurrency, require_all=settings.ocr_sandbox_require_all
-    )
+    sandbox = Sandbox(OPERATIONS, concurrency=settings.ocr_sandbox_concurrency, require_all=settings.ocr_sandbox_require_all)
     runtime.on_stop(sandbox.stop)
     # Its imports take a second or two: the service is ready when they are done, but serves the rest before.
     runtime.add_background("sandbox", sandbox.start)
@@ -49,12 +47,5 @@ async def build(runtime: Runtime[Settings]) -> None:
     log.on_append = waking(log, worker)
     runtime.add_background("jobs", worker.run, max_silence=30 * POLL)
 
-    async def walls() -> None:
-        missing = [name for name, stands in sandbox.layers().items() if not stands]
-        if missing and settings.ocr_sandbox_require_all:
-            raise RuntimeError(f"the sandbox lacks {', '.join(missing)}")
-        if sandbox.pid is None:
-            raise RuntimeError("the sandbox isn't running")
-
-    runtime.add_readiness("sandbox", walls)
+    runtime.add_readiness("sandbox", sandbox.check)
     runtime.rpc.register(service_pb2_grpc.add_OcrServiceServicer_to_server, rpc.OcrService(objects, parser, recogniser))

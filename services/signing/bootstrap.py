@@ -36,17 +36,10 @@ async def build(runtime: Runtime[Settings]) -> None:
     locker = SealLocker(log, objects, settings.seal_retention_days)
     runtime.add_background("locker", locker.run, max_silence=120)
 
-    async def walls() -> None:
-        missing = [name for name, stands in sandbox.layers().items() if not stands]
-        if missing and settings.signing_sandbox_require_all:
-            raise RuntimeError(f"the sandbox lacks {', '.join(missing)}")
-        if sandbox.pid is None:
-            raise RuntimeError("the sandbox isn't running")
-
     async def trust() -> None:
         await asyncio.to_thread(pki.load_trust, settings.pki)
 
-    runtime.add_readiness("sandbox", walls)
+    runtime.add_readiness("sandbox", sandbox.check)
     runtime.add_readiness("trust", trust)
     desk = Desk(
         log=log,

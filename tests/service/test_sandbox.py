@@ -25,6 +25,7 @@ from kernel.sandbox import (
     frames,
 )
 from kernel.sandbox.lockdown import LAYERS
+from kernel.service import is_ready
 
 MODULE = "tests.service.hostile.operations"
 OPERATIONS = {
@@ -397,3 +398,17 @@ def test_unknown_layers_and_no_slots_are_mistakes() -> None:
         Sandbox({}, without={"moat"})
     with pytest.raises(ValueError, match="concurrency"):
         Sandbox({}, concurrency=0)
+
+
+async def test_readiness_tells_the_walls_that_are_missing() -> None:
+    whole, poor = Sandbox(OPERATIONS), Sandbox(OPERATIONS, require_all=False, without=("network",))
+    with pytest.raises(SandboxUnavailable):
+        await whole.check()
+    try:
+        await asyncio.gather(whole.start(), poor.start())
+        assert await whole.check() is None
+        assert await poor.check() == "without network"
+    finally:
+        await asyncio.gather(whole.stop(), poor.stop())
+    assert is_ready({"sandbox": "ok: without network", "database": "ok"})
+    assert not is_ready({"sandbox": "SandboxUnavailable: the sandbox isn't running"})

@@ -55,9 +55,7 @@ async def register_account(request: Request, body: models.AccountRequest) -> Res
 
 
 @router.post("/ca-challenges", status_code=201, response_model=models.Challenge, responses=problems())
-async def ask_for_challenge(
-    request: Request, body: Annotated[models.ChallengeRequest | None, BodyOf()] = None
-) -> Response:
+async def ask_for_challenge(request: Request, body: Annotated[models.ChallengeRequest | None, BodyOf()] = None) -> Response:
     """A text for a company's key to sign: single use, 60 s. It names the origin at which the client must be."""
     means = means_of(request)
     means.limits.take("challenge", address(request))
@@ -94,9 +92,7 @@ async def log_in(request: Request, body: Login) -> Response:
     means = means_of(request)
     means.limits.take("login", address(request))
     if isinstance(body, models.PasswordLogin):
-        credential = service_pb2.OpenSessionRequest(
-            password=service_pb2.PasswordCredential(phone=body.phone, password=body.password)
-        )
+        credential = service_pb2.OpenSessionRequest(password=service_pb2.PasswordCredential(phone=body.phone, password=body.password))
         principal = ("phone", body.phone)
     else:
         credential = service_pb2.OpenSessionRequest(
@@ -157,9 +153,7 @@ async def log_out(request: Request, who: Session) -> Response:
 async def register_subject(request: Request, body: models.SubjectRequest, who: Session) -> Response:
     """Registers a company for the account. A USCC whose check digit fails is asked about: `confirm_uscc`."""
     means = means_of(request)
-    asked = subject_pb2.RegisterSubjectRequest(
-        uscc=body.uscc, name=body.name, types=body.types, confirm_uscc=body.confirm_uscc
-    )
+    asked = subject_pb2.RegisterSubjectRequest(uscc=body.uscc, name=body.name, types=body.types, confirm_uscc=body.confirm_uscc)
     registered = (await means.services.subject.RegisterSubject(asked)).subject
     await _until_member(means, who, registered.id)
     headers = {"Location": f"/api/v1/subjects/{registered.id}"}

@@ -163,9 +163,7 @@ async def upload_document(request: Request, certificate_id: Id, who: Session, ex
     return whole(request, answer.certificate, 202)
 
 
-@router.put(
-    "/certificates/{certificate_id}/fields", response_model=models.Certificate, responses=problems(401, 403, 409, 412)
-)
+@router.put("/certificates/{certificate_id}/fields", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
 async def state_fields(
     request: Request, certificate_id: Id, body: models.FieldsRequest, who: Session, expected: ExpectedVersion
 ) -> Response:
@@ -180,28 +178,18 @@ async def state_fields(
     return whole(request, (await means_of(request).services.certificate.StateFields(asked)).certificate)
 
 
-@router.put(
-    "/certificates/{certificate_id}/marks", response_model=models.Certificate, responses=problems(401, 403, 409, 412)
-)
-async def mark_fields(
-    request: Request, certificate_id: Id, body: models.MarksRequest, who: Session, expected: ExpectedVersion
-) -> Response:
+@router.put("/certificates/{certificate_id}/marks", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
+async def mark_fields(request: Request, certificate_id: Id, body: models.MarksRequest, who: Session, expected: ExpectedVersion) -> Response:
     """Says where the document shows the values; replaces all earlier marks."""
     marks = [types_pb2.Mark(field=mark.field, page=mark.page, box=_box(mark.box)) for mark in body.marks]
     asked = service_pb2.MarkFieldsRequest(certificate_id=certificate_id, marks=marks, expected_version=expected)
     return whole(request, (await means_of(request).services.certificate.MarkFields(asked)).certificate)
 
 
-@router.put(
-    "/certificates/{certificate_id}/mode", response_model=models.Certificate, responses=problems(401, 403, 409, 412)
-)
-async def switch_mode(
-    request: Request, certificate_id: Id, body: models.ModeRequest, who: Session, expected: ExpectedVersion
-) -> Response:
+@router.put("/certificates/{certificate_id}/mode", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
+async def switch_mode(request: Request, certificate_id: Id, body: models.ModeRequest, who: Session, expected: ExpectedVersion) -> Response:
     """Switches between SMART and MANUAL; nothing typed or marked is lost."""
-    asked = service_pb2.SwitchModeRequest(
-        certificate_id=certificate_id, mode=render.mode(body.mode), expected_version=expected
-    )
+    asked = service_pb2.SwitchModeRequest(certificate_id=certificate_id, mode=render.mode(body.mode), expected_version=expected)
     return whole(request, (await means_of(request).services.certificate.SwitchMode(asked)).certificate)
 
 
@@ -269,18 +257,14 @@ async def seal(request: Request, certificate_id: Id, body: models.SealRequest, w
     return whole(request, answer.certificate)
 
 
-@router.post(
-    "/certificates/{certificate_id}/submission", response_model=models.Certificate, responses=problems(401, 403, 409, 412)
-)
+@router.post("/certificates/{certificate_id}/submission", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
 async def submit(request: Request, certificate_id: Id, who: Session, expected: ExpectedVersion) -> Response:
     """Enters the register 提交入库; the certificate gets its unique code."""
     asked = service_pb2.SubmitRequest(certificate_id=certificate_id, expected_version=expected)
     return whole(request, (await means_of(request).services.certificate.Submit(asked)).certificate)
 
 
-@router.post(
-    "/certificates/{certificate_id}/discard", response_model=models.Certificate, responses=problems(401, 403, 409, 412)
-)
+@router.post("/certificates/{certificate_id}/discard", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
 async def discard(request: Request, certificate_id: Id, who: Session, expected: ExpectedVersion) -> Response:
     """Gives a draft up: it leaves the lists, its history stays readable."""
     asked = service_pb2.DiscardRequest(certificate_id=certificate_id, expected_version=expected)
@@ -362,9 +346,7 @@ async def _file(means: Means, bucket: str, key: str, media_type: str, size: int,
 # -- pushes ------------------------------------------------------------------------------------------------------------
 
 
-@router.post(
-    "/certificates/{certificate_id}/pushes", status_code=201, response_model=models.Push, responses=problems(401, 403, 409)
-)
+@router.post("/certificates/{certificate_id}/pushes", status_code=201, response_model=models.Push, responses=problems(401, 403, 409))
 async def request_push(request: Request, certificate_id: Id, body: models.PushRequest, who: Session) -> Response:
     """Pushes the submitted version to a domain for its review."""
     asked = service_pb2.RequestPushRequest(certificate_id=certificate_id, domain_id=body.domain)

@@ -68,9 +68,7 @@ async def live_updates(
     )
 
 
-async def _stream(
-    means: Means, who: Who, subject_id: str, position: int, context: call_context.CallContext
-) -> AsyncIterator[str]:
+async def _stream(means: Means, who: Who, subject_id: str, position: int, context: call_context.CallContext) -> AsyncIterator[str]:
     live = means.live
     session_id = who.caller.session_id
     live.streams[session_id] += 1
@@ -104,18 +102,14 @@ async def _wait(bell: Bell, seconds: float) -> bool:
     return await bell.wait(seconds)
 
 
-async def _news(
-    means: Means, context: call_context.CallContext, position: int, *, again: bool
-) -> AsyncIterator[service_pb2.Activity]:
+async def _news(means: Means, context: call_context.CallContext, position: int, *, again: bool) -> AsyncIterator[service_pb2.Activity]:
     """The activity after a position. ``again``: something rang, so nothing yet means too early, and it is asked again."""
     for pause in _PAUSES if again else (0.0,):
         await asyncio.sleep(pause)
         found = False
         while True:
             with call_context.use(context):
-                page = await means.services.certificate.ListActivity(
-                    service_pb2.ListActivityRequest(since=position, limit=_PAGE)
-                )
+                page = await means.services.certificate.ListActivity(service_pb2.ListActivityRequest(since=position, limit=_PAGE))
             for one in page.items:
                 found, position = True, one.position
                 yield one

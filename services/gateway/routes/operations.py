@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from kernel.errors import YunkuError
+from kernel.service import is_ready
 from services.gateway import models
 from services.gateway.means import means_of
 from services.gateway.replies import problems, reply
@@ -41,6 +42,6 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Each dependency's state."""
     states = await means_of(request).readiness()
-    ready = all(state == "ok" for state in states.values())
+    ready = is_ready(states)
     told = models.Readiness(service="gateway", ready=ready, dependencies=states)
     return reply(request, told, 200 if ready else 503)

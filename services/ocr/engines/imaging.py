@@ -29,9 +29,14 @@ def to_pixels(image: Image, box: Box, pad_x: float = 0.0, pad_y: float = 0.0) ->
 
 
 def suppress_red(image: Image) -> Image:
-    """Seals fade: of red ink the red channel is nearly as bright as paper, of black print it is as dark as the rest."""
+    """Seals fade: of red ink the red channel is nearly as bright as paper, of black print it is as dark as the rest. Dull
+    red of a poor scan is whitened besides, as far as it is bright enough not to be print under a seal."""
     red = image[:, :, 0]
-    return np.repeat(red[:, :, None], 3, axis=2)
+    redness = cv2.subtract(red, cv2.max(image[:, :, 1], image[:, :, 2]))
+    bright = np.clip((red.astype(np.float32) - 110.0) / 40.0, 0.0, 1.0)
+    lift = np.clip((redness.astype(np.float32) - 25.0) / 25.0, 0.0, 1.0) * bright
+    faded = red + ((255 - red) * lift).astype(np.uint8)
+    return np.repeat(faded[:, :, None], 3, axis=2)
 
 
 def red_share(image: Image) -> float:
