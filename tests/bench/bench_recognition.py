@@ -21,6 +21,7 @@ from PIL import Image
 
 import catalogue
 import samples
+from kernel.values import BadValue
 from samples.degrade import Degradation
 from services.ocr import ctc, extraction, scoring
 from services.ocr.engines import create_engine
@@ -75,6 +76,15 @@ def untruths(text: str, chance: random.Random) -> list[str]:
     return [a for a in dict.fromkeys(answers) if ctc.strip_edges(ctc.fold(a)) != said]
 
 
+def _states_another(type_code: str, field_name: str, printed: str, lie: str) -> bool:
+    """Whether the untruth states a value at all, and another one: 2021.1203 is no date, and 5000.0 is 5000.00."""
+    field = catalogue.load().type(type_code).field(field_name)
+    try:
+        return field.read(lie) != field.read(printed)
+    except BadValue:
+        return False
+
+
 def verdict(score: scoring.Score) -> str:
     """The deciding rule's three states."""
     if score.log_ratio > scoring.ACCEPT_RATIO and score.lookalike_margin > scoring.LOOKALIKE_MARGIN:
@@ -103,7 +113,7 @@ def regions(engine_name: str, count: int, seed: int, show: bool) -> None:
                 spent += time.perf_counter() - start
                 kept += sum(len(v.frames.to_bytes()) for v in reading.variants if v.frames is not None)
                 stated = field["printed"]
-                lies = untruths(stated, chance)
+                lies = [lie for lie in untruths(stated, chance) if _states_another(truth["type"], name, stated, lie)]
                 start = time.perf_counter()
                 scores = scoring.score(reading, [stated, *lies])
                 scored += time.perf_counter() - start
