@@ -17,6 +17,8 @@ PROTOS   := $(shell find proto -name '*.proto' 2>/dev/null | LC_ALL=C sort)
 
 # Arguments for `make test`, e.g. make test ARGS='tests/unit -k seal'
 ARGS ?=
+# Test processes of `make test`: most tests wait for servers, so two fill two cores; each has suites of its own
+PROCESSES ?= 2
 # Number of kills for `make chaos`
 N ?= 300
 
@@ -109,7 +111,7 @@ lint: setup  ## ruff, mypy --strict, import rules, buf lint
 # pytest's closing line must stay the last one; its exit code 5 (no test ran) is a failure like any other.
 .PHONY: test
 test: setup lint  ## everything: lint, then all tests on an embedded stack of their own
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(PROCESSES) --dist loadfile $(ARGS)
 
 .PHONY: bench
 bench: setup  ## measure and print figures and ratios
