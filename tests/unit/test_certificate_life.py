@@ -203,7 +203,7 @@ class Life(RuleBasedStateMachine):
             self.proceed(light, slow)
 
     def proceed(self, light: types_pb2.Light.ValueType, slow: bool) -> None:
-        """The sensible next step; a slow one doesn't finish the seal that it begins."""
+        """The sensible next step; a slow one asks for another verdict before it finishes the seal that it began."""
         view = self.state.view
         if not view.HasField("document"):
             self.upload(DOCUMENTS[0], None)
@@ -212,12 +212,18 @@ class Life(RuleBasedStateMachine):
         elif view.verification.state in ("none", "stale") and self.kind.verification:
             self.verify(HOLDERS[0], None)
         elif view.verification.state in ("running", "delayed"):
+            if slow and self.account.seals:
+                self.hurry()
             self.tell_verdict(view.verification.id, light)
         elif not view.HasField("seal"):
             self.begin_seal(None)
             if view.light == types_pb2.LIGHT_RED:
+                if self.account.seals:
+                    self.hurry()
                 self.state_fields({"legal_rep_name": f"第{'一二三四五六七八九十'[view.version % 10]}"}, None, None)
-            elif self.account.seals and not slow:
+            elif slow:
+                self.verify(HOLDERS[0], None)
+            elif self.account.seals:
                 self.do(domain.record_seal, "c", self.account.seals[-1])
         else:
             self.submit(None)
