@@ -123,7 +123,7 @@ _register(
     mode_invalid="The mode is neither SMART nor MANUAL, or the type doesn't have it.",
     box_outside_page="The box isn't within the page, or has no area.",
     page_unknown="The document has no such page.",
-    mark_duplicate="Two marks name the same field.",
+    mark_duplicate="More marks name the same field than a field may have.",
     field_not_markable="The field's role needs no mark.",
     uscc_malformed="Not the form of a USCC (GB 32100: 18 characters of its alphabet).",
     uscc_check_digit="The USCC's check digit fails; confirm_uscc registers it all the same.",
