@@ -56,7 +56,8 @@ class ProjectionRunner:
             while await self._step() >= BATCH:
                 pass
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), POLL)
+                async with asyncio.timeout(POLL):
+                    await self._woken.wait()
 
     async def _step(self) -> int:
         async with self._log.pool.connection() as connection, connection.transaction():

@@ -90,11 +90,12 @@ class Sequencer:
                 if publishing.done():
                     await publishing
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), POLL)
+                    async with asyncio.timeout(POLL):
+                        await self._woken.wait()
         finally:
             publishing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await publishing
+            # Never for ever: this loop must end for the next one to begin.
+            await asyncio.wait({publishing}, timeout=_ACK_TIMEOUT)
 
     async def _sequence(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> bool:
         """One batch; True when there may be more."""
@@ -152,7 +153,8 @@ class Sequencer:
             self._publish_wake.clear()
             if not self._ready and self.published >= self.sequenced:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._publish_wake.wait(), LOOK)
+                    async with asyncio.timeout(LOOK):
+                        await self._publish_wake.wait()
             return last_id
         acks = []
         for event in batch:

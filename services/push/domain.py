@@ -57,9 +57,7 @@ def evolve_domain(state: Domain, event: Any, recorded_at: datetime) -> Domain:
     raise TypeError(f"{type(event).__name__} is no event of a domain")
 
 
-def register_domain(
-    state: Domain, *, domain_id: str, name: str, automatic_types: Sequence[str], catalogue: Catalogue
-) -> list[Message]:
+def register_domain(state: Domain, *, domain_id: str, name: str, automatic_types: Sequence[str], catalogue: Catalogue) -> list[Message]:
     """Registers a domain; the same registration again changes nothing.
 
     Raises ``value_invalid`` for the id, ``name_malformed``, ``type_unknown``, and ``domain_registered`` where the id is taken by
@@ -181,9 +179,7 @@ def withdraw(state: Push) -> list[Message]:
     ]
 
 
-def review(
-    state: Push, *, decision: str, opinion: str, channel: events_pb2.ReviewChannel.ValueType, reviewer_id: str
-) -> list[Message]:
+def review(state: Push, *, decision: str, opinion: str, channel: events_pb2.ReviewChannel.ValueType, reviewer_id: str) -> list[Message]:
     """The domain decides over the version that it was shown. Who may is checked before.
 
     Raises ``not_found``, ``decision_invalid``, ``value_too_long``, ``value_invalid``, ``opinion_required``, ``push_not_pending``.

@@ -178,9 +178,7 @@ async def sent(log: EventLog, notice_id: str, push: list[RecordedEvent] | None, 
 
     async def work(transaction: Transaction) -> None:
         stored = (
-            update(notices)
-            .where(notices.c.notice_id == notice_id)
-            .values(stream_sequence=stream_sequence, sent_at=func.clock_timestamp())
+            update(notices).where(notices.c.notice_id == notice_id).values(stream_sequence=stream_sequence, sent_at=func.clock_timestamp())
         )
         await transaction.connection.execute(*render(stored))
         if push is None:
@@ -242,9 +240,7 @@ async def take_answer(log: EventLog, domain_id: str, body: bytes) -> str:
     key = cloudevents.sha256(f"{domain_id}\n{answer.identity}".encode())
 
     async def work(transaction: Transaction) -> str:
-        row = insert(answers).values(
-            answer_key=key, domain_id=domain_id, body_sha256=digest, code="", received_at=func.clock_timestamp()
-        )
+        row = insert(answers).values(answer_key=key, domain_id=domain_id, body_sha256=digest, code="", received_at=func.clock_timestamp())
         claim = row.on_conflict_do_nothing().returning(answers.c.answer_key)
         claimed = await (await transaction.connection.execute(*render(claim))).fetchone()
         if claimed is None:

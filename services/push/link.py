@@ -157,7 +157,8 @@ class Link:
             pause = _FIRST_PAUSE
             if not due:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), _POLL)
+                    async with asyncio.timeout(_POLL):
+                        await self._awake.wait()
 
     async def _publish(self, js: JetStreamContext, notice: notices.Notice) -> None:
         started = time.monotonic()

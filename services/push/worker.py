@@ -75,7 +75,8 @@ class Worker:
                         measured = time.monotonic()
                     pause = _SEQUENCING if await notices.unsequenced(self._log) else POLL
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._awake.wait(), pause)
+                        async with asyncio.timeout(pause):
+                            await self._awake.wait()
                     await asyncio.sleep(_SEQUENCING)
             finally:
                 tasks = [task for _, task in self._links.values()]

@@ -46,7 +46,8 @@ class SealLocker:
             self._awake.clear()
             if not await self.lock_batch():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), _IDLE_SECONDS)
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        await self._awake.wait()
 
     async def lock_batch(self) -> int:
         """Locks what waits, at most 50; returns how many it locked. One that can't be locked doesn't hold up the
