@@ -123,7 +123,7 @@ def licence(seed: int, **more: Any) -> samples.Sample:
 
 
 async def test_a_truthful_scan_is_green_and_explained(suite: RunningSuite, peers: Peers) -> None:
-    company = await Company.register(suite, peers, licence(505, format="jpeg"))
+    company = await Company.register(suite, peers, licence(515, format="jpeg"))
     certificate = await company.verified(await company.drafted())
     assert certificate.light == types_pb2.LIGHT_GREEN, certificate.verification
     stub = peers.stub(verify_pb2_grpc.VerifyServiceStub, "verify")
