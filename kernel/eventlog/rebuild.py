@@ -217,9 +217,8 @@ def _swap(connection: Connection, table: Table, version: int, position: int) -> 
     for (index,) in indexes:
         connection.execute(sql.SQL("ALTER INDEX {} RENAME TO {}").format(sql.Identifier(index), sql.Identifier(index.replace(NEXT, ""))))
     for (grantee,) in grants:
-        connection.execute(
-            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}").format(sql.Identifier(name), sql.Identifier(grantee))
-        )
+        to = sql.SQL("PUBLIC") if grantee == "PUBLIC" else sql.Identifier(grantee)
+        connection.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}").format(sql.Identifier(name), to))
     connection.execute(
         "INSERT INTO projections (name, version, position) VALUES (%s, %s, %s) "
         "ON CONFLICT (name) DO UPDATE SET version = EXCLUDED.version, position = EXCLUDED.position, built_at = clock_timestamp()",
