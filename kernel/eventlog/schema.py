@@ -60,7 +60,7 @@ def install(owner_dsn: str, service: str, runtime_role: str) -> None:
         rebuild_outdated(owner_dsn, service)
 
 
-def create_tables(connection: psycopg.Connection[tuple[object, ...]], metadata: MetaData, suffix: str = "") -> None:
+def create_tables(connection: psycopg.Connection[tuple[object, ...]], metadata: MetaData) -> None:
     """Creates the declared tables and their indexes where they don't exist yet."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     for table in metadata.sorted_tables:
