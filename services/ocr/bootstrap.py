@@ -5,6 +5,7 @@ from yunku.ocr.v1 import service_pb2_grpc
 import catalogue
 from kernel.eventlog.rebuild import declared
 from kernel.eventlog.runtime import attach
+from kernel.jobs import POLL, waking
 from kernel.sandbox import Sandbox
 from kernel.service import Runtime
 from services.ocr import consumers, rpc
@@ -14,7 +15,7 @@ from services.ocr.parsing import OPERATIONS, DocumentParser
 from services.ocr.process.pool import RecognitionPool
 from services.ocr.recogniser import Recogniser
 from services.ocr.settings import Settings
-from services.ocr.worker import POLL, Worker, waking
+from services.ocr.worker import Worker
 
 
 async def build(runtime: Runtime[Settings]) -> None:

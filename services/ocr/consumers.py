@@ -34,9 +34,7 @@ def subscriptions(log: EventLog) -> list[Subscription]:
         await log.execute(
             JOB,
             job_id,
-            lambda state: domain.request_regions(
-                state, str(job_id), marked.certificate_id, marked.document, marked.marks, subject_id
-            ),
+            lambda state: domain.request_regions(state, str(job_id), marked.certificate_id, marked.document, marked.marks, subject_id),
             context,
             transaction=transaction,
             subject_id=subject_id,

@@ -64,9 +64,7 @@ def evolve(state: Job, event: Any, recorded_at: datetime) -> Job:
     raise TypeError(f"{type(event).__name__} is no event of a recognition job")
 
 
-def request_extraction(
-    state: Job, job_id: str, uploaded: certificate_events_pb2.CertificateUploaded, subject_id: str
-) -> list[Message]:
+def request_extraction(state: Job, job_id: str, uploaded: certificate_events_pb2.CertificateUploaded, subject_id: str) -> list[Message]:
     """Asks for a document to be rendered and read; a job that was taken on already changes nothing."""
     if state.requested:
         return []
@@ -93,9 +91,7 @@ def request_regions(
     if state.requested or not marks:
         return []
     return [
-        events_pb2.RegionsRequested(
-            job_id=job_id, certificate_id=certificate_id, document=document, marks=marks, subject_id=subject_id
-        )
+        events_pb2.RegionsRequested(job_id=job_id, certificate_id=certificate_id, document=document, marks=marks, subject_id=subject_id)
     ]
 
 

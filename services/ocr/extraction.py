@@ -338,9 +338,7 @@ def _match(row: _Row, start: int, word: str) -> tuple[str, int, float] | None:
     return word, end, follow + 0.05 * len(word) - 0.4 * wrong
 
 
-def _spelled(
-    glyphs: Sequence[_Glyph], start: int, word: str, skipped: frozenset[str]
-) -> tuple[list[_Glyph], int, int] | None:
+def _spelled(glyphs: Sequence[_Glyph], start: int, word: str, skipped: frozenset[str]) -> tuple[list[_Glyph], int, int] | None:
     """The glyphs from ``start`` on that spell the word, where they end, and how many are misread."""
     letters: list[_Glyph] = []
     end = start
@@ -569,17 +567,13 @@ class _Page:
 # -- the whole ----------------------------------------------------------------------------------------------------
 
 
-def extract(
-    certificate_type: CertificateType, pages: Sequence[PageLines], turns: Sequence[int] | None = None
-) -> list[Extracted]:
+def extract(certificate_type: CertificateType, pages: Sequence[PageLines], turns: Sequence[int] | None = None) -> list[Extracted]:
     """The fields of a certificate that its pages show, in the catalogue's order; what isn't found is left out.
 
     ``turns`` gives for each page by how many quarters counter-clockwise it had to be turned to be read.
     """
     fields = [f for f in certificate_type.fields if f.takes_mark]
-    prepared = [
-        _Page(page, fields, turn) for page, turn in zip(pages, turns or [0] * len(pages), strict=True) if page.lines
-    ]
+    prepared = [_Page(page, fields, turn) for page, turn in zip(pages, turns or [0] * len(pages), strict=True) if page.lines]
     found: dict[str, Extracted] = {}
     _by_captions(prepared, found)
     _by_form(prepared, fields, found)
@@ -675,9 +669,7 @@ def _by_form(pages: Sequence[_Page], fields: Sequence[Field], found: dict[str, E
             _search(pages, field, _TYPICAL["date"], found, last=True)
 
 
-def _search(
-    pages: Sequence[_Page], field: Field, pattern: re.Pattern[str], found: dict[str, Extracted], *, last: bool
-) -> None:
+def _search(pages: Sequence[_Page], field: Field, pattern: re.Pattern[str], found: dict[str, Extracted], *, last: bool) -> None:
     for page in reversed(pages) if last else pages:
         runs = page.free_runs()
         for run in reversed(runs) if last else runs:

@@ -84,9 +84,7 @@ class Recogniser:
 
     # -- regions -------------------------------------------------------------------------------------------------
 
-    async def regions(
-        self, document: types_pb2.Document, questions: Sequence[Question], *, urgent: bool
-    ) -> list[RegionRead]:
+    async def regions(self, document: types_pb2.Document, questions: Sequence[Question], *, urgent: bool) -> list[RegionRead]:
         """Reads and scores regions of a document, in their order."""
         priority = URGENT if urgent else SOON
         return await _all([self._region(document, one, priority) for one in questions])
@@ -109,9 +107,7 @@ class Recogniser:
         layer = await self._documents.text_layer(document, question.number)
         return RegionRead(tuple(seen.values()), scores, text_in(layer, question.box) if layer else None)
 
-    async def _shared(
-        self, key: str, document: types_pb2.Document, question: Question, version: str, priority: int
-    ) -> bytes:
+    async def _shared(self, key: str, document: types_pb2.Document, question: Question, version: str, priority: int) -> bytes:
         """Reads a region that nobody reads yet, or waits for who does."""
         task = self._reading.get(key)
         if task is None:
@@ -125,9 +121,7 @@ class Recogniser:
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody waiting is no defect
 
-    async def _read(
-        self, key: str, document: types_pb2.Document, question: Question, version: str, priority: int
-    ) -> bytes:
+    async def _read(self, key: str, document: types_pb2.Document, question: Question, version: str, priority: int) -> bytes:
         page = await self._documents.page(document, question.number)
         crop, place = page.crop(question.box, MARGIN)
         header = {**_size(crop), "operation": "region", "box": place, "candidates": []}
@@ -208,18 +202,12 @@ def reading_key(sha256: str, page: int, box: Box, engine_version: str) -> str:
     return hashlib.sha256(f"{sha256}|{page}|{place}|{engine_version}".encode()).hexdigest()
 
 
-def region_readings(
-    marks: Sequence[types_pb2.Mark], regions: Sequence[RegionRead]
-) -> list[events_pb2.RegionReading]:
+def region_readings(marks: Sequence[types_pb2.Mark], regions: Sequence[RegionRead]) -> list[events_pb2.RegionReading]:
     """The best reading of each mark, as the event records it."""
     answers = []
     for mark, region in zip(marks, regions, strict=True):
         best = region.readings[0] if region.readings else Read("", 0.0, 0.0)
-        answers.append(
-            events_pb2.RegionReading(
-                field=mark.field, page=mark.page, box=mark.box, text=best.text, confidence=best.confidence
-            )
-        )
+        answers.append(events_pb2.RegionReading(field=mark.field, page=mark.page, box=mark.box, text=best.text, confidence=best.confidence))
     return answers
 
 

@@ -51,9 +51,7 @@ class OcrService(service_pb2_grpc.OcrServiceServicer):
         )
         return service_pb2.InspectResponse(document=document)
 
-    async def RecogniseRegions(
-        self, request: service_pb2.RecogniseRegionsRequest, _: Any
-    ) -> service_pb2.RecogniseRegionsResponse:
+    async def RecogniseRegions(self, request: service_pb2.RecogniseRegionsRequest, _: Any) -> service_pb2.RecogniseRegionsResponse:
         _require_service()
         _require_sha256(request.document.sha256)
         questions = [_question(request.document, region) for region in request.regions]
@@ -92,10 +90,7 @@ def _question(document: types_pb2.Document, region: service_pb2.Region) -> Quest
 def _result(key: str, one: RegionRead) -> service_pb2.RegionResult:
     return service_pb2.RegionResult(
         key=key,
-        readings=[
-            service_pb2.Reading(text=r.text, confidence=r.confidence, log_probability=r.log_probability)
-            for r in one.readings
-        ],
+        readings=[service_pb2.Reading(text=r.text, confidence=r.confidence, log_probability=r.log_probability) for r in one.readings],
         candidates=[
             service_pb2.CandidateScore(
                 text=s.text,

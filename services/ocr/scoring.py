@@ -98,12 +98,7 @@ def _substituted(text: str, frames: ctc.Frames) -> list[str]:
     without measurable probability anywhere needs no scoring: it cannot come near."""
     seen = ctc.symbols_seen(frames)
     folded = ctc.strip_edges(ctc.fold(text))
-    return [
-        folded[:i] + other + folded[i + 1 :]
-        for i, char in enumerate(folded)
-        for other in lookalikes(char)
-        if other in seen
-    ]
+    return [folded[:i] + other + folded[i + 1 :] for i, char in enumerate(folded) for other in lookalikes(char) if other in seen]
 
 
 def _judged(variant: Variant, text: str) -> tuple[float, float, float]:

@@ -5,11 +5,12 @@ from yunku.verify.v1 import service_pb2_grpc
 import catalogue
 from kernel.eventlog.rebuild import declared
 from kernel.eventlog.runtime import attach
+from kernel.jobs import POLL, waking
 from kernel.service import Runtime
 from services.verify import consumers, rpc
 from services.verify.adapters import OcrRecogniser
 from services.verify.settings import Settings
-from services.verify.worker import POLL, Worker, waking
+from services.verify.worker import Worker
 
 
 async def build(runtime: Runtime[Settings]) -> None:

@@ -1,142 +1,26 @@
-"""The loop that carries out what waits: as many at once as is set, each by one process at a time.
+"""Which of this service's work is carried out in the background, and how."""
 
-What is to be done stands in the read model and nowhere else, so a process that is killed loses nothing: its advisory locks go
-with its connection, and whoever runs next takes the work up.
-"""
+from typing import Final
 
-from __future__ import annotations
-
-import asyncio
-import contextlib
-import time
-from collections.abc import Callable
-from typing import Any
-from uuid import UUID
-
-import psycopg
-from sqlalchemy import func, or_, select
-
-from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog
-from kernel.heartbeat import beat
-from kernel.observability import metrics
-from kernel.observability.logging import get_logger
+from kernel.jobs import JobWorker
 from services.verify import handlers
 from services.verify.ports import Recogniser
 from services.verify.tables import verifications
 
-_log = get_logger(__name__)
-
-#: Seconds after which the queue is looked through although nothing woke the loop.
-POLL = 1.0
-#: How many rows are looked at for each free place: some are held by other processes.
-_AHEAD = 4
+#: Not those that recognition answers with an error or too late: they would come up again with every success.
+_PASSING: Final = ("recognition_unavailable",)
 
 
-class Worker:
-    """Carries verifications out. ``wake`` says that there may be work."""
+class Worker(JobWorker):
+    """Carries verifications out."""
 
     def __init__(self, log: EventLog, recogniser: Recogniser, *, concurrency: int, longest_pause: float) -> None:
-        self._log = log
-        self._recogniser = recogniser
-        self._concurrency = concurrency
-        self._longest_pause = longest_pause
-        self._awake = asyncio.Event()
-        self._running: dict[UUID, asyncio.Task[bool]] = {}
-        #: Recognition was down and answered again: what was put off needn't wait for its time.
-        self._recovered = False
-        self._down = False
-
-    def wake(self) -> None:
-        """Looks through the queue now."""
-        self._awake.set()
-
-    async def run(self) -> None:
-        """The loop. One connection of the pool is held for its life: the locks on what this process does hang on it."""
-        async with self._log.pool.connection() as holder:
-            try:
-                while True:
-                    beat()
-                    self._awake.clear()
-                    await self._collect(holder)
-                    await self._take(holder)
-                    await self._wait()
-            finally:
-                running = list(self._running.values())
-                self._running.clear()
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
-                # The connection goes back to the pool and lives on: the locks must not.
-                with contextlib.suppress(psycopg.Error):
-                    await holder.execute("SELECT pg_advisory_unlock_all()")
-
-    async def _wait(self) -> None:
-        waker = asyncio.create_task(self._awake.wait())
-        await asyncio.wait({waker, *self._running.values()}, timeout=POLL, return_when=asyncio.FIRST_COMPLETED)
-        waker.cancel()
-
-    async def _take(self, holder: Any) -> None:
-        waiting = select(func.count()).select_from(verifications).where(verifications.c.state == "waiting")
-        # Asked also when no place is free: a connection that died took the locks along, and this notices.
-        row = await (await holder.execute(*render(waiting))).fetchone()
-        metrics.JOBS_WAITING.labels("verification").set(max(0, (row[0] if row else 0) - len(self._running)))
-        free = self._concurrency - len(self._running)
-        if free <= 0:
-            return
-        due = select(verifications.c.verification_id).where(verifications.c.state == "waiting").order_by(verifications.c.due_at)
-        ripe = verifications.c.due_at <= func.now()
-        if self._recovered:
-            # Not those that recognition answers with an error or too late: they would come up again with every success.
-            ripe = or_(ripe, verifications.c.reason == "recognition_unavailable")
-        due = due.where(ripe)
-        if self._running:
-            due = due.where(verifications.c.verification_id.not_in(list(self._running)))
-        rows = await (await holder.execute(*render(due.limit(free * _AHEAD)))).fetchall()
-        if not rows:
-            self._recovered = False
-        for (verification_id,) in rows:
-            if len(self._running) >= self._concurrency:
-                break
-            if await _locked(holder, verification_id):
-                self._running[verification_id] = asyncio.create_task(self._carry_out(verification_id))
-
-    async def _collect(self, holder: Any) -> None:
-        """Lets go of what ended. Only the loss of the database fails a task, and the row then still waits."""
-        for verification_id, task in list(self._running.items()):
-            if not task.done():
-                continue
-            del self._running[verification_id]
-            await holder.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (str(verification_id),))
-            failure = task.exception()
-            if failure is not None:
-                metrics.JOBS.labels("verification", "failed").inc()
-                raise failure
-            done = task.result()
-            metrics.JOBS.labels("verification", "done" if done else "retried").inc()
-            self._recovered = done and (self._down or self._recovered)
-            self._down = not done
-
-    async def _carry_out(self, verification_id: UUID) -> bool:
-        started = time.monotonic()
-        try:
-            return await handlers.carry_out(self._log, self._recogniser, verification_id, longest_pause=self._longest_pause)
-        finally:
-            metrics.JOB_SECONDS.labels("verification").observe(time.monotonic() - started)
-
-
-async def _locked(holder: Any, verification_id: UUID) -> bool:
-    """Whether this process may work on it: another one that does holds the lock."""
-    row = await (await holder.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (str(verification_id),))).fetchone()
-    return bool(row and row[0])
-
-
-def waking(log: EventLog, worker: Worker) -> Callable[[], None]:
-    """What the log calls after an append: whatever it called so far, and the worker."""
-    before = log.on_append
-
-    def appended() -> None:
-        before()
-        worker.wake()
-
-    return appended
+        super().__init__(
+            log,
+            verifications,
+            lambda job_id: handlers.carry_out(log, recogniser, job_id, longest_pause=longest_pause),
+            kind="verification",
+            passing=_PASSING,
+            concurrency=concurrency,
+        )

@@ -22,11 +22,12 @@ from kernel.eventlog.events import EventTypes, RecordedEvent, row_to_event
 from kernel.eventlog.hashing import GENESIS
 from kernel.eventlog.store import EventLog, utc_now
 from kernel.ids import uuid7
+from kernel.jobs import waking
 from services.verify import consumers, handlers, queries
 from services.verify.light import Candidate, Evidence, Reading
 from services.verify.ports import Recognised, Region
 from services.verify.projections import TYPES, VERIFICATION
-from services.verify.worker import Worker, waking
+from services.verify.worker import Worker
 
 FIELDS = {
     "uscc": "91110108MA01EBFH9B",

@@ -120,9 +120,7 @@ class PpOcr:
                 frames_per_pixel = posteriors.shape[1] / wide
                 for row, member in enumerate(batch):
                     one = posteriors[row]
-                    answers[member] = _LineRead(
-                        ctc.greedy(one, self._characters), one, widths[member] * frames_per_pixel
-                    )
+                    answers[member] = _LineRead(ctc.greedy(one, self._characters), one, widths[member] * frames_per_pixel)
                 batch = []
         return [a for a in answers if a is not None]
 

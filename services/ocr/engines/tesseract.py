@@ -105,9 +105,7 @@ class Tesseract:
         line_height = highest if len(rows) > 1 else bounds[3] - bounds[1]
         mode = tesserocr.PSM.SINGLE_BLOCK if len(rows) > 1 else tesserocr.PSM.SINGLE_LINE
         air = max(2, round(line_height * 0.16))
-        tight = crop[
-            max(bounds[1] - air, 0) : bounds[3] + air, max(bounds[0] - 2 * air, 0) : bounds[2] + 2 * air
-        ]
+        tight = crop[max(bounds[1] - air, 0) : bounds[3] + air, max(bounds[0] - 2 * air, 0) : bounds[2] + 2 * air]
         scale = SINGLE_LINE_HEIGHT / max(line_height + 2 * air, 1)
         variants: list[Variant] = []
         for name, source in (

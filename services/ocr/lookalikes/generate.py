@@ -70,10 +70,7 @@ def alike(text: str, faces: list[ImageFont.FreeTypeFont], threshold: float) -> d
                 if ctc.fold(one) != ctc.fold(other) and (other in common or block[a, b] > RARE_THRESHOLD):
                     near = found.setdefault(one, {})
                     near[other] = max(near.get(other, 0.0), float(block[a, b]))
-    return {
-        char: sorted(near, key=lambda o: (-near[o], o))[: KEPT if char in common else RARE_KEPT]
-        for char, near in found.items()
-    }
+    return {char: sorted(near, key=lambda o: (-near[o], o))[: KEPT if char in common else RARE_KEPT] for char, near in found.items()}
 
 
 def main(fonts: list[str]) -> None:

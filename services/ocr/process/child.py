@@ -94,9 +94,7 @@ class Child:
     def _reread(self, header: dict[str, Any], blobs: list[bytes]) -> Answer:
         """Reads one doubtful value again; ``box`` is its place in the crop."""
         one = header["field"]
-        found = extraction.Extracted(
-            one["field"], one["value"], one["text"], one["confidence"], one["page"], _box(header["box"])
-        )
+        found = extraction.Extracted(one["field"], one["value"], one["text"], one["confidence"], one["page"], _box(header["box"]))
         kind = catalogue.load().type(header["type"])
         image = _image(header, blobs[0])
         again = extraction.reread(self._engine, kind, lambda _: image, [found])[0]

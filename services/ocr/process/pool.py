@@ -140,9 +140,7 @@ class RecognitionPool:
             job = _Job(LATER, next(self._numbers), {"operation": "warm"}, (), self._seconds, done)
             self._queue.put_nowait(job)
 
-    async def ask(
-        self, header: dict[str, Any], blobs: Sequence[bytes] = (), *, priority: int
-    ) -> tuple[dict[str, Any], list[bytes]]:
+    async def ask(self, header: dict[str, Any], blobs: Sequence[bytes] = (), *, priority: int) -> tuple[dict[str, Any], list[bytes]]:
         """One job's answer. Raises ``EngineFailed`` when no process could do it, ``JobRefused`` when it is wrong."""
         loop = asyncio.get_running_loop()
         job = _Job(priority, next(self._numbers), header, blobs, self._seconds, loop.create_future())
