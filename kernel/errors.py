@@ -85,6 +85,7 @@ _register(
     verification_running="A verification runs already.",
     light_red="The light is RED: neither sealing nor submitting is possible.",
     light_red_supplement="The supplement would turn the light RED; the accepted version stands.",
+    key_field_locked="A supplement can't change a KEY field; make a new certificate.",
     light_green_locked="A GREEN certificate can't be changed; make a new one.",
     recognition_running="The document is being recognised.",
     seal_missing="The certificate isn't sealed.",

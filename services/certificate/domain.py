@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 
-from catalogue import CertificateType
+from catalogue import CertificateType, Role
 from kernel.errors import FieldError, YunkuError
 
 DRAFT: Final = "draft"
@@ -40,11 +40,13 @@ def _nothing() -> service_pb2.Certificate:
 
 @dataclass(frozen=True)
 class State:
-    """One certificate. ``view`` must not be changed in place; ``locked`` is whether the present document is under retention."""
+    """One certificate. ``view`` must not be changed in place; ``locked`` is whether the present document is under
+    retention; ``highest`` is the highest content version that ever stood, so that none is given twice."""
 
     view: service_pb2.Certificate = field(default_factory=_nothing)
     catalogue_version: str = ""
     locked: bool = False
+    highest: int = 0
 
     @property
     def exists(self) -> bool:
@@ -157,6 +159,43 @@ def _submitted(view: service_pb2.Certificate, event: events_pb2.Submitted, at: d
     view.state = SUBMITTED
     view.unique_code = event.unique_code
     view.submitted_at.CopyFrom(_stamp(at))
+    view.supplementing = False
+    view.ClearField("accepted")
+    view.accepted.submitted_at.CopyFrom(view.submitted_at)
+    _copy_content(view, view.accepted)
+
+
+def _copy_content(source: service_pb2.Certificate | service_pb2.Accepted, target: service_pb2.Certificate | service_pb2.Accepted) -> None:
+    """Makes everything that a supplement may change in ``target`` what it is in ``source``."""
+    for name in ("fields", "absent", "marks", "document", "recognition", "verification", "seal", "holder"):
+        target.ClearField(name)
+    target.version = source.version
+    target.light = source.light
+    target.mode = source.mode
+    target.fields.update(source.fields)
+    target.absent.extend(source.absent)
+    target.marks.extend(source.marks)
+    target.recognition.CopyFrom(source.recognition)
+    target.verification.CopyFrom(source.verification)
+    target.holder.CopyFrom(source.holder)
+    if source.HasField("document"):
+        target.document.CopyFrom(source.document)
+    if source.HasField("seal"):
+        target.seal.CopyFrom(source.seal)
+
+
+def _supplement_begun(view: service_pb2.Certificate, event: events_pb2.SupplementBegun, at: datetime) -> None:
+    # Recognition may have gone on after the submission.
+    view.accepted.recognition.CopyFrom(view.recognition)
+    view.supplementing = True
+    _break(view, event.version)
+
+
+def _supplement_abandoned(view: service_pb2.Certificate, event: events_pb2.SupplementAbandoned, at: datetime) -> None:
+    if view.document.sha256 == view.accepted.document.sha256:
+        view.accepted.recognition.CopyFrom(view.recognition)
+    view.supplementing = False
+    _copy_content(view.accepted, view)
 
 
 def _discarded(view: service_pb2.Certificate, event: events_pb2.Discarded, at: datetime) -> None:
@@ -203,6 +242,8 @@ _EVOLVE: Final[dict[type[Message], Callable[[service_pb2.Certificate, Any, datet
     events_pb2.SealRecorded: _sealed,
     events_pb2.Submitted: _submitted,
     events_pb2.Discarded: _discarded,
+    events_pb2.SupplementBegun: _supplement_begun,
+    events_pb2.SupplementAbandoned: _supplement_abandoned,
     events_pb2.PushRequested: _push_requested,
     events_pb2.PushWithdrawalRequested: _unchanged,
     events_pb2.PushProgressRecorded: _push_progress,
@@ -226,7 +267,9 @@ def evolve(state: State, event: Any, at: datetime) -> State:
             locked = False
         case events_pb2.DocumentLocked():
             locked = event.sha256 == view.document.sha256
-    return State(view, catalogue_version, locked)
+        case events_pb2.SupplementAbandoned():
+            locked = locked and state.view.document.sha256 == view.document.sha256
+    return State(view, catalogue_version, locked, max(state.highest, view.version))
 
 
 def _push(view: service_pb2.Certificate, push_id: str) -> service_pb2.PushRecord:
@@ -256,9 +299,14 @@ def _draft(state: State, subject_id: str, expected_version: int) -> service_pb2.
     view = owned(state, subject_id)
     if expected_version and view.version != expected_version:
         raise YunkuError("version_conflict", version=str(view.version))
-    if view.state != DRAFT:
+    if not editable(view):
         raise YunkuError("wrong_state", state=view.state)
     return view
+
+
+def editable(view: service_pb2.Certificate) -> bool:
+    """Whether its content may change: a draft, or a submitted certificate whose supplement is open."""
+    return view.state == DRAFT or (view.state == SUBMITTED and view.supplementing)
 
 
 # -- commands of the company -------------------------------------------------------------------------------------------
@@ -330,9 +378,24 @@ def state_fields(
     ]
     if wrong:
         raise YunkuError(wrong[0].code, errors=wrong[:50])
+    if view.supplementing:
+        _refuse_key_changes(view, kind, stated, missing)
     if stated == dict(view.fields) and missing == list(view.absent):
         return []
     return [events_pb2.FieldsStated(certificate_id=view.id, fields=stated, absent=missing, version=view.version + 1)]
+
+
+def _refuse_key_changes(view: service_pb2.Certificate, kind: CertificateType, stated: Mapping[str, str], absent: Sequence[str]) -> None:
+    """What a certificate is about stays as it was accepted: a supplement changes no KEY field."""
+    before = view.accepted
+    wrong = [
+        FieldError(_pointer(one.name), "key_field_locked", {"field": one.name})
+        for one in kind.fields
+        if one.role is Role.KEY
+        and (stated.get(one.name) != dict(before.fields).get(one.name) or (one.name in absent) != (one.name in before.absent))
+    ]
+    if wrong:
+        raise YunkuError("key_field_locked", errors=wrong[:50])
 
 
 def mark_fields(
@@ -431,7 +494,7 @@ def _fresh_verdict(view: service_pb2.Certificate, kind: CertificateType) -> None
     if verification.state == "stale" or verification.version != view.version:
         raise YunkuError("verification_stale")
     if view.light not in (types_pb2.LIGHT_YELLOW, types_pb2.LIGHT_GREEN):
-        raise YunkuError("light_red")
+        raise YunkuError("light_red_supplement" if view.supplementing else "light_red")
 
 
 def may_seal(state: State, subject_id: str, kind: CertificateType, expected_version: int) -> service_pb2.Certificate:
@@ -446,7 +509,7 @@ def may_seal(state: State, subject_id: str, kind: CertificateType, expected_vers
 def record_seal(state: State, certificate_id: str, seal: types_pb2.Seal) -> list[Message]:
     """Takes a valid seal in. One over content that has changed since is no seal of this certificate, and is passed over."""
     view = state.view
-    if view.id != certificate_id or view.state != DRAFT or seal.version != view.version:
+    if view.id != certificate_id or not editable(view) or seal.version != view.version:
         return []
     if view.HasField("seal") and view.seal.seal_id == seal.seal_id:
         return []
@@ -487,22 +550,42 @@ def submit(state: State, subject_id: str, kind: CertificateType, *, today: date,
     ]
 
 
+def begin_supplement(state: State, subject_id: str, kind: CertificateType, expected_version: int) -> list[Message]:
+    """Opens a supplement 补充完善: of a YELLOW certificate, or of one whose type has no verification. One that is open is answered."""
+    view = owned(state, subject_id)
+    if expected_version and view.version != expected_version:
+        raise YunkuError("version_conflict", version=str(view.version))
+    if view.state == DRAFT:
+        raise YunkuError("not_submitted")
+    if view.state != SUBMITTED:
+        raise YunkuError("wrong_state", state=view.state)
+    if view.supplementing:
+        return []
+    if view.light == types_pb2.LIGHT_GREEN:
+        raise YunkuError("light_green_locked")
+    return [events_pb2.SupplementBegun(certificate_id=view.id, version=state.highest + 1)]
+
+
 def discard(state: State, subject_id: str, expected_version: int) -> list[Message]:
-    """Gives a draft up; its history stays readable."""
+    """Gives a draft, or an open supplement, up; the history stays readable, and what was accepted stands."""
     view = owned(state, subject_id)
     if view.state == DISCARDED:
         return []
-    return [events_pb2.Discarded(certificate_id=_draft(state, subject_id, expected_version).id)]
+    view = _draft(state, subject_id, expected_version)
+    if view.supplementing:
+        return [events_pb2.SupplementAbandoned(certificate_id=view.id, version=view.accepted.version)]
+    return [events_pb2.Discarded(certificate_id=view.id)]
 
 
 def request_push(state: State, subject_id: str, *, push_id: str, domain_id: str) -> list[Message]:
-    """Pushes the submitted version to a domain; at most one push of a version is pending there."""
+    """Pushes the version accepted last to a domain, also while a supplement is open; at most one push of a version is pending there."""
     view = owned(state, subject_id)
     if view.state != SUBMITTED:
         raise YunkuError("not_submitted")
+    accepted = view.accepted
     if any(push.id == push_id for push in view.pushes):
         return []
-    if any(push.domain_id == domain_id and push.version == view.version and push.state in PENDING for push in view.pushes):
+    if any(push.domain_id == domain_id and push.version == accepted.version and push.state in PENDING for push in view.pushes):
         raise YunkuError("push_exists", field="/domain")
     return [
         events_pb2.PushRequested(
@@ -510,14 +593,14 @@ def request_push(state: State, subject_id: str, *, push_id: str, domain_id: str)
             push_id=push_id,
             number=len(view.pushes) + 1,
             domain_id=domain_id,
-            holder=view.holder,
+            holder=accepted.holder,
             type=view.type,
-            version=view.version,
+            version=accepted.version,
             unique_code=view.unique_code,
-            light=view.light,
-            fields=view.fields,
-            document=view.document,
-            seal=view.seal,
+            light=accepted.light,
+            fields=accepted.fields,
+            document=accepted.document,
+            seal=accepted.seal,
         )
     ]
 

@@ -74,7 +74,7 @@ class Handlers:
 
     async def upload(self, request: service_pb2.UploadDocumentRequest) -> service_pb2.UploadDocumentResponse:
         view = await self._own(request.certificate_id)
-        if view.state != domain.DRAFT:
+        if not domain.editable(view):
             raise YunkuError("wrong_state", state=view.state)
         document = await self._inspector.inspect(request.sha256, request.size)
         document.file_name = request.file_name[:200]
@@ -140,7 +140,7 @@ class Handlers:
 
     async def complete_seal(self, request: service_pb2.CompleteSealRequest) -> service_pb2.CompleteSealResponse:
         view = await self._own(request.certificate_id)
-        if view.state != domain.DRAFT:
+        if not domain.editable(view):
             raise YunkuError("wrong_state", state=view.state)
         # Signing records Signed before it answers; should this process end here, its consumer records the seal all the same.
         seal = await self._sealer.complete(request.certificate_id, request.preparation_id, request.signature)
@@ -161,6 +161,13 @@ class Handlers:
             lambda state, subject_id, kind: domain.submit(
                 state, subject_id, kind(), today=today, expected_version=request.expected_version
             ),
+        )
+
+    async def begin_supplement(self, request: service_pb2.BeginSupplementRequest) -> service_pb2.BeginSupplementResponse:
+        return await self._command(
+            service_pb2.BeginSupplementResponse,
+            request.certificate_id,
+            lambda state, subject_id, kind: domain.begin_supplement(state, subject_id, kind(), request.expected_version),
         )
 
     async def discard(self, request: service_pb2.DiscardRequest) -> service_pb2.DiscardResponse:

@@ -120,6 +120,7 @@ def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
         shown[f"pushes.{push.number}"] = push.state
     shown |= {
         "state": view.state,
+        "supplementing": view.supplementing,
         "mode": types_pb2.Mode.Name(view.mode).removeprefix("MODE_"),
         "light": types_pb2.Light.Name(view.light).removeprefix("LIGHT_"),
         "absent": list(view.absent),

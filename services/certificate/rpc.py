@@ -44,6 +44,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
     async def Submit(self, request: service_pb2.SubmitRequest, _: Any) -> service_pb2.SubmitResponse:
         return await self._handlers.submit(request)
 
+    async def BeginSupplement(self, request: service_pb2.BeginSupplementRequest, _: Any) -> service_pb2.BeginSupplementResponse:
+        return await self._handlers.begin_supplement(request)
+
     async def Discard(self, request: service_pb2.DiscardRequest, _: Any) -> service_pb2.DiscardResponse:
         return await self._handlers.discard(request)
 

@@ -395,6 +395,17 @@ class Validity(Answer):
     valid_until: Date | None = Field(description="Null where it has no end")
 
 
+class Accepted(Answer):
+    """What was submitted last."""
+
+    version: int
+    light: Light
+    fields: dict[str, str]
+    document: Document | None
+    seal: Seal | None
+    submitted_at: Timestamp
+
+
 class CertificateSummary(Answer):
     id: str
     holder: Holder
@@ -432,6 +443,8 @@ class Certificate(Answer):
     unique_code: str | None
     validity: Validity
     pushes: list[Push]
+    accepted: Accepted | None = Field(description="The version that stands; null before the first submission")
+    supplementing: bool = Field(description="Whether a supplement is open: what is shown beside `accepted` is being changed")
     person_id: str | None
     performance_id: str | None
     version: int = Field(description="Content version, for If-Match")

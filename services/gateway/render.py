@@ -172,12 +172,26 @@ def certificate(one: service_pb2.Certificate, *, expiring_days: int, masked: boo
         unique_code=one.unique_code or None,
         validity=validity(one, expiring_days),
         pushes=[push(record) for record in one.pushes],
+        accepted=_accepted(one, masked) if one.HasField("accepted") else None,
+        supplementing=one.supplementing,
         person_id=one.person_id or None,
         performance_id=one.performance_id or None,
         version=one.version,
         created_at=moment(one.created_at),
         updated_at=moment(one.updated_at),
         submitted_at=moment(one.submitted_at) if one.HasField("submitted_at") else None,
+    )
+
+
+def _accepted(one: service_pb2.Certificate, masked: bool) -> models.Accepted:
+    stands = one.accepted
+    return models.Accepted(
+        version=stands.version,
+        light=light(stands.light),
+        fields=masked_fields(one.type, stands.fields) if masked else dict(sorted(stands.fields.items())),
+        document=document(stands.document) if stands.HasField("document") else None,
+        seal=seal(stands.seal) if stands.HasField("seal") else None,
+        submitted_at=moment(stands.submitted_at),
     )
 
 
@@ -438,6 +452,7 @@ def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
         "state": _word("gateway.push", str(event.get("state", "")).lower()),
         "decision": _word("gateway.push", str(event.get("decision", ""))),
         "opinion": str(event.get("opinion", "")),
+        "version": str(event.get("version", "")),
     }
     return texts.text(f"gateway.summary.{one.type}", **params)
 

@@ -115,6 +115,7 @@ def test_what_http_api_md_promises_is_there(document: dict[str, Any]) -> None:
         POST /api/v1/certificates/x/seal/preparation
         POST /api/v1/certificates/x/seal
         POST /api/v1/certificates/x/submission
+        POST /api/v1/certificates/x/supplement
         POST /api/v1/certificates/x/discard
         POST /api/v1/certificates/x/pushes
         GET /api/v1/certificates/x/pushes

@@ -92,6 +92,8 @@ SUBMITTED = events_pb2.Submitted(
     seal=SEAL,
 )
 DISCARDED = events_pb2.Discarded(certificate_id=ID)
+BEGUN = events_pb2.SupplementBegun(certificate_id=ID, version=5)
+ABANDONED = events_pb2.SupplementAbandoned(certificate_id=ID, version=4)
 PUSHED = events_pb2.PushRequested(
     certificate_id=ID,
     push_id=PUSH,
@@ -135,6 +137,17 @@ RED, YELLOW, GREEN = (verdict(light) for light in (types_pb2.LIGHT_RED, types_pb
 TO_MARKED = (DRAFTED, UPLOADED, STATED, MARKED)
 TO_SUBMITTED = (*TO_MARKED, ASKED, GREEN, SEALED, SUBMITTED)
 
+
+def submitted(light: types_pb2.Light.ValueType) -> events_pb2.Submitted:
+    event = events_pb2.Submitted()
+    event.CopyFrom(SUBMITTED)
+    event.light = light
+    return event
+
+
+#: A certificate that may be supplemented.
+ACCEPTED = (*TO_MARKED, ASKED, YELLOW, SEALED, submitted(types_pb2.LIGHT_YELLOW))
+
 HISTORIES: Final[dict[str, tuple[Message, ...]]] = {
     "nothing": (),
     "draft": (DRAFTED,),
@@ -163,6 +176,8 @@ HISTORIES: Final[dict[str, tuple[Message, ...]]] = {
     "withdrawn": (*TO_SUBMITTED, PUSHED, TAKEN_BACK, progress("WITHDRAWN")),
     "approved": (*TO_SUBMITTED, PUSHED, reviewed("approved")),
     "rejected": (*TO_SUBMITTED, PUSHED, reviewed("rejected")),
+    "supplement": (*ACCEPTED, BEGUN),
+    "abandoned": (*ACCEPTED, BEGUN, ABANDONED),
 }
 
 
@@ -237,6 +252,10 @@ def submit(
     return domain.submit(state, subject, kind, today=today, expected_version=version)
 
 
+def supplement(state: domain.State, subject: str = ME, version: int = 0, kind: catalogue.CertificateType = KIND) -> list[Message]:
+    return domain.begin_supplement(state, subject, kind, version)
+
+
 def discard(state: domain.State, subject: str = ME, version: int = 0) -> list[Message]:
     return domain.discard(state, subject, version)
 
@@ -258,40 +277,43 @@ COMMANDS: Final[dict[str, tuple[Command, type[Message]]]] = {
     "seal": (may_seal, service_pb2.Certificate),
     "submit": (submit, events_pb2.Submitted),
     "discard": (discard, events_pb2.Discarded),
+    "supplement": (supplement, events_pb2.SupplementBegun),
     "push": (push, events_pb2.PushRequested),
     "withdraw": (withdraw, events_pb2.PushWithdrawalRequested),
 }
 
-#: + : its event; - : nothing, no refusal; otherwise the refusal.
+#: + : its event; abandoned: the supplement is given up; - : nothing, no refusal; otherwise the refusal.
 DECISIONS = """
-              upload      state       mark             switch      verify           seal                 submit               discard     push          withdraw
-nothing       not_found   not_found   not_found        not_found   not_found        not_found            not_found            not_found   not_found     not_found
-draft         +           +           document_missing +           document_missing document_missing     field_required       +           not_submitted not_found
-document      +           +           +                +           +                verification_missing field_required       +           not_submitted not_found
-read_later    +           +           +                +           +                verification_missing field_required       +           not_submitted not_found
-recognised    +           +           +                +           +                verification_missing field_required       +           not_submitted not_found
-locked        +           +           +                +           +                verification_missing field_required       +           not_submitted not_found
-stated        +           +           +                +           +                verification_missing verification_missing +           not_submitted not_found
-marked        +           +           +                +           +                verification_missing verification_missing +           not_submitted not_found
-running       +           +           +                +           -                verification_running verification_running +           not_submitted not_found
-delayed       +           +           +                +           -                verification_running verification_running +           not_submitted not_found
-red           +           +           +                +           +                light_red            light_red            +           not_submitted not_found
-yellow        +           +           +                +           +                +                    seal_missing         +           not_submitted not_found
-green         +           +           +                +           +                +                    seal_missing         +           not_submitted not_found
-changed       +           +           +                +           +                verification_stale   verification_stale   +           not_submitted not_found
-stale         +           +           +                +           +                verification_stale   verification_stale   +           not_submitted not_found
-late          +           +           +                +           +                verification_stale   verification_stale   +           not_submitted not_found
-sealed        +           +           +                wrong_state -                +                    +                    +           not_submitted not_found
-unsealed      +           +           +                +           +                verification_stale   verification_stale   +           not_submitted not_found
-discarded     wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          -           not_submitted not_found
-submitted     wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found
-pushed        wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +
-asked_back    wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +
-delivered     wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +
-acknowledged  wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +
-withdrawn     wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             -
-approved      wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending
-rejected      wrong_state wrong_state wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending
+             upload      state            mark             switch      verify           seal                 submit               discard     push          withdraw         supplement
+nothing      not_found   not_found        not_found        not_found   not_found        not_found            not_found            not_found   not_found     not_found        not_found
+draft        +           +                document_missing +           document_missing document_missing     field_required       +           not_submitted not_found        not_submitted
+document     +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
+read_later   +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
+recognised   +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
+locked       +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
+stated       +           +                +                +           +                verification_missing verification_missing +           not_submitted not_found        not_submitted
+marked       +           +                +                +           +                verification_missing verification_missing +           not_submitted not_found        not_submitted
+running      +           +                +                +           -                verification_running verification_running +           not_submitted not_found        not_submitted
+delayed      +           +                +                +           -                verification_running verification_running +           not_submitted not_found        not_submitted
+red          +           +                +                +           +                light_red            light_red            +           not_submitted not_found        not_submitted
+yellow       +           +                +                +           +                +                    seal_missing         +           not_submitted not_found        not_submitted
+green        +           +                +                +           +                +                    seal_missing         +           not_submitted not_found        not_submitted
+changed      +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
+stale        +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
+late         +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
+sealed       +           +                +                wrong_state -                +                    +                    +           not_submitted not_found        not_submitted
+unsealed     +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
+discarded    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          -           not_submitted not_found        wrong_state
+submitted    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        light_green_locked
+pushed       wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
+asked_back   wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
+delivered    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
+acknowledged wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
+withdrawn    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             -                light_green_locked
+approved     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked
+rejected     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked
+supplement   +           key_field_locked +                +           +                verification_stale   verification_stale   abandoned   +             not_found        -
+abandoned    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        +
 """  # noqa: E501 (a table)
 
 #: + : taken into the history; - : passed over. The verdict, the seal and the readings are over version 4 and its document.
@@ -324,6 +346,8 @@ acknowledged  +           +          -       -            -    +    -         - 
 withdrawn     +           +          -       -            -    +    -         -            -         -
 approved      +           +          -       -            -    +    -         -            -         -
 rejected      +           +          -       -            -    +    -         -            -         -
+supplement    +           +          -       -            -    +    -         -            -         -
+abandoned     +           +          -       -            -    +    -         -            -         -
 """
 
 WORDS: Final[dict[str, Callable[[domain.State], list[Message]]]] = {
@@ -359,6 +383,8 @@ def test_what_a_command_does_in_a_state(situation: str, command: str, expected: 
     if expected == "+":
         (event,) = decide(state, ME, 0)
         assert type(event) is kind
+    elif expected == "abandoned":
+        assert decide(state, ME, 0) == [ABANDONED]
     elif expected == "-":
         assert decide(state, ME, 0) == []
     else:
@@ -389,6 +415,7 @@ def test_what_is_another_subjects_isnt_there_whatever_else_is_wrong(situation: s
         "seal": lambda: may_seal(state, STRANGER, 99),
         "submit": lambda: submit(state, STRANGER, 99),
         "discard": lambda: discard(state, STRANGER, 99),
+        "supplement": lambda: supplement(state, STRANGER, 99),
         "push": lambda: push(state, STRANGER, push_id=PUSH),
         "withdraw": lambda: withdraw(state, STRANGER, push_id="unknown"),
     }
@@ -407,7 +434,7 @@ def test_who_read_another_version_is_told_first(situation: str, command: str, ex
     for other in (present - 1 or 99, present + 1):
         with refused("version_conflict", version=str(present)):
             decide(state, ME, other)
-    if expected in "+-":
+    if expected in ("+", "-", "abandoned"):
         assert decide(state, ME, present) == decide(state, ME, 0)
     else:
         with refused(expected):
@@ -420,7 +447,8 @@ def test_what_no_machine_said_raises_the_version() -> None:
         view = given(*history).view
         assert view.revision == len(history), name
         versions = [event.version for event in history if hasattr(event, "version") and not isinstance(event, type(GREEN))]
-        assert view.version == max(versions, default=0), name
+        # Only giving a supplement up brings an earlier version back: the one that was accepted.
+        assert view.version == (view.accepted.version if history and history[-1] == ABANDONED else max(versions, default=0)), name
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
@@ -1033,3 +1061,138 @@ def test_a_lock_is_of_the_present_document() -> None:
     assert not replaced.locked
     assert domain.record_lock(replaced, LOCKED) == []
     assert not domain.evolve(replaced, LOCKED, AT).locked
+
+
+# -- supplements 补充完善: what may change, what stands meanwhile, and how they end ------------------------------------------
+
+#: A field that may change, and one that never may.
+FREE: Final = "business_scope"
+KEPT: Final = "company_name"
+
+
+OPEN: Final[tuple[Message, ...]] = (*ACCEPTED, BEGUN)
+COMPLETED: Final = events_pb2.FieldsStated(certificate_id=ID, fields=REQUIRED | {FREE: "改后"}, version=6)
+
+
+def asked(version: int, identity: str = "k2") -> events_pb2.VerificationRequested:
+    event = events_pb2.VerificationRequested()
+    event.CopyFrom(ASKED)
+    event.verification_id, event.version = identity, version
+    return event
+
+
+def seal_of(version: int, identity: str = "z2") -> types_pb2.Seal:
+    seal = types_pb2.Seal()
+    seal.CopyFrom(SEAL)
+    seal.version, seal.seal_id = version, identity
+    return seal
+
+
+def begin(*events: Message, subject: str = ME, kind: catalogue.CertificateType = KIND, version: int = 0) -> list[Message]:
+    return domain.begin_supplement(given(*events), subject, kind, version)
+
+
+def enter(*events: Message) -> list[Message]:
+    return domain.submit(given(*events), ME, KIND, today=TODAY, expected_version=0)
+
+
+def test_a_yellow_certificate_takes_one_and_a_green_one_is_locked() -> None:
+    assert begin(*ACCEPTED) == [BEGUN]
+    assert begin(*OPEN) == []  # it is open
+    with refused("light_green_locked"):
+        begin(*TO_SUBMITTED)
+    with refused("not_submitted"):
+        begin(*TO_MARKED)
+    with refused("wrong_state"):
+        begin(*TO_MARKED, events_pb2.Discarded(certificate_id=ID))
+    with refused("not_found"):
+        begin(*ACCEPTED, subject=STRANGER)
+    with refused("version_conflict"):
+        begin(*ACCEPTED, version=3)
+
+
+def test_a_type_without_verification_takes_one_with_light_none() -> None:
+    history = (*TO_MARKED, SEALED, submitted(types_pb2.LIGHT_NONE))
+    assert begin(*history, kind=UNVERIFIED) == [BEGUN]
+
+
+def test_while_it_is_open_what_was_accepted_stands_and_verdict_and_seal_are_missing() -> None:
+    view = given(*OPEN, COMPLETED).view
+    assert view.state == domain.SUBMITTED
+    assert view.supplementing
+    assert not view.HasField("seal")
+    assert view.light == types_pb2.LIGHT_NONE
+    assert view.verification.state == "stale"
+    assert (view.accepted.version, view.accepted.light, view.accepted.seal) == (4, types_pb2.LIGHT_YELLOW, SEAL)
+    assert dict(view.accepted.fields) == REQUIRED
+    assert view.fields[FREE] == "改后"
+    with refused("verification_stale"):
+        enter(*OPEN)
+
+
+def test_a_key_field_never_changes_nor_is_said_absent() -> None:
+    state = given(*OPEN)
+    with refused("key_field_locked", f"/fields/{KEPT}"):
+        domain.state_fields(state, ME, KIND, {KEPT: "另一家公司"}, None, 0)
+    with refused("key_field_locked", f"/fields/{KEPT}"):
+        domain.state_fields(state, ME, KIND, {KEPT: ""}, None, 0)
+    may_be_absent = replace(KIND, fields=tuple(replace(one, may_be_absent=True) for one in KIND.fields))
+    with refused("key_field_locked", f"/fields/{KEPT}"):
+        domain.state_fields(state, ME, may_be_absent, {}, [KEPT], 0)
+    assert domain.state_fields(state, ME, KIND, {FREE: "改后"}, None, 0) == [COMPLETED]
+    assert upload(state)
+    assert mark_fields(state)
+
+
+@pytest.mark.parametrize("light", [types_pb2.LIGHT_YELLOW, types_pb2.LIGHT_GREEN])
+def test_submitting_it_makes_a_new_version_under_the_same_code(light: types_pb2.Light.ValueType) -> None:
+    history = (*OPEN, COMPLETED, asked(6), verdict(light, 6, "k2"))
+    with refused("seal_missing"):
+        enter(*history)
+    sealed = (*history, *domain.record_seal(given(*history), ID, seal_of(6)))
+    (event,) = enter(*sealed)
+    view = given(*sealed, event).view
+    assert (view.unique_code, view.version, view.light, view.supplementing) == (SUBMITTED.unique_code, 6, light, False)
+    assert (view.accepted.version, view.accepted.seal.seal_id, view.accepted.fields[FREE]) == (6, "z2", "改后")
+    if light == types_pb2.LIGHT_GREEN:
+        with refused("light_green_locked"):
+            begin(*sealed, event)
+    else:
+        assert begin(*sealed, event) == [events_pb2.SupplementBegun(certificate_id=ID, version=7)]
+
+
+def test_one_that_would_turn_it_red_is_refused() -> None:
+    history = (*OPEN, COMPLETED, asked(6), verdict(types_pb2.LIGHT_RED, 6, "k2"))
+    with refused("light_red_supplement"):
+        enter(*history)
+    with refused("light_red_supplement"):
+        domain.may_seal(given(*history), ME, KIND, 0)
+    assert given(*history).view.accepted.light == types_pb2.LIGHT_YELLOW
+
+
+def test_giving_it_up_brings_back_what_was_accepted() -> None:
+    replaced = events_pb2.CertificateUploaded(certificate_id=ID, type=KIND.code, mode=types_pb2.MODE_SMART, document=OTHER, version=7)
+    history = (*OPEN, COMPLETED, replaced)
+    assert discard(given(*history)) == [ABANDONED]
+    before, after = given(*ACCEPTED).view, given(*history, ABANDONED).view
+    for view in (before, after):
+        for name in ("updated_at", "revision"):
+            view.ClearField(name)
+    assert after == before
+
+
+def test_no_content_version_comes_twice_so_a_late_seal_finds_no_other_content() -> None:
+    history = (*OPEN, COMPLETED, ABANDONED)
+    assert domain.record_seal(given(*history), ID, seal_of(6)) == []
+    (again,) = begin(*history)
+    assert again == events_pb2.SupplementBegun(certificate_id=ID, version=7)
+    assert domain.record_seal(given(*history, again), ID, seal_of(6)) == []
+
+
+def test_a_push_pins_the_accepted_version_while_a_supplement_is_open() -> None:
+    (event,) = push(given(*OPEN, COMPLETED), to=DOMAIN)
+    assert isinstance(event, events_pb2.PushRequested)
+    assert (event.version, event.light, event.seal, event.holder) == (4, types_pb2.LIGHT_YELLOW, SEAL, HOLDER)
+    assert dict(event.fields) == REQUIRED
+    with refused("push_exists"):
+        push(given(*OPEN, COMPLETED, event), push_id="p3")

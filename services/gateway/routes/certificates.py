@@ -150,7 +150,7 @@ async def upload_document(request: Request, certificate_id: Id, who: Session, ex
     # Before a byte of the body is taken in: whose it is, and whether it can be changed at all.
     if view.holder.subject_id != who.caller.require_subject():
         raise YunkuError("not_found")
-    if view.state != "draft":
+    if view.state != "draft" and not view.supplementing:
         raise YunkuError("wrong_state", state=view.state)
     if expected and expected != view.version:
         raise YunkuError("version_conflict", version=str(view.version))
@@ -264,9 +264,16 @@ async def submit(request: Request, certificate_id: Id, who: Session, expected: E
     return whole(request, (await means_of(request).services.certificate.Submit(asked)).certificate)
 
 
+@router.post("/certificates/{certificate_id}/supplement", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
+async def begin_supplement(request: Request, certificate_id: Id, who: Session, expected: ExpectedVersion) -> Response:
+    """Opens a supplement 补充完善 of a submitted certificate that isn't GREEN. What was accepted stands until it is submitted again."""
+    asked = service_pb2.BeginSupplementRequest(certificate_id=certificate_id, expected_version=expected)
+    return whole(request, (await means_of(request).services.certificate.BeginSupplement(asked)).certificate)
+
+
 @router.post("/certificates/{certificate_id}/discard", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
 async def discard(request: Request, certificate_id: Id, who: Session, expected: ExpectedVersion) -> Response:
-    """Gives a draft up: it leaves the lists, its history stays readable."""
+    """Gives a draft up: it leaves the lists, its history stays readable. An open supplement: the accepted version stands."""
     asked = service_pb2.DiscardRequest(certificate_id=certificate_id, expected_version=expected)
     return whole(request, (await means_of(request).services.certificate.Discard(asked)).certificate)
 
