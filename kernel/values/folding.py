@@ -51,7 +51,8 @@ def fold(text: str) -> str:
     """The form in which two writings of the same text are equal: NFKC, no blanks, one kind of dash, dot and quote."""
     # The folds run before NFKC (which would give some dots and brackets a third form) and again after it.
     text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE).translate(_FOLDS)).translate(_FOLDS)
-    return _BLANKS.sub("", text)
+    # Without the blank before it a combining mark stands on the letter before: composed, or folding again would change the text.
+    return unicodedata.normalize("NFC", _BLANKS.sub("", text))
 
 
 def one_bracket(text: str) -> str:

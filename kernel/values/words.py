@@ -115,7 +115,8 @@ class CertNo(Kind):
     max_length = 120
 
     def parse(self, text: str, spec: Spec) -> str:
-        return fold(clean(text, self.max_length)).upper()
+        # Folded again: the capitals of some letters are written with combining marks.
+        return fold(fold(clean(text, self.max_length)).upper())
 
     def equal(self, a: str, b: str) -> bool:
         return one_bracket(a) == one_bracket(b)

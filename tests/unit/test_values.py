@@ -355,3 +355,9 @@ def test_any_text_is_a_value_or_a_coded_problem(kind: str, text: str) -> None:
             assert code.count(".") == 1, code
         else:
             assert values.equal(kind, values.parse(kind, canonical), canonical)
+
+
+@pytest.mark.parametrize("text", ["H¨", "ΐ1", "a ̈b"])
+def test_a_number_with_combining_marks_parses_to_itself(text: str) -> None:
+    canonical = values.parse("certno", text)
+    assert values.parse("certno", canonical) == canonical
