@@ -1,0 +1,45 @@
+"""补充完善 over the whole system: a YELLOW certificate is completed, becomes GREEN, and is locked."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.testing import RunningSuite
+from tests.e2e.http_world import World
+
+
+@pytest.fixture(scope="module")
+def world(suite: RunningSuite) -> World:
+    return World(suite)
+
+
+def test_a_yellow_certificate_is_completed(world: World) -> None:
+    api = world.operator()
+    sample = world.sample(api)
+    path = world.filled(api, sample)
+    right = api.ask("GET", path)["fields"]["legal_rep_name"]
+    api.ask("PUT", f"{path}/fields", json={"fields": {"legal_rep_name": "欧阳不符"}})
+    assert world.verified(api, path)["light"] == "YELLOW"
+    world.sealed(api, path)
+    first = api.ask("POST", f"{path}/submission")
+    assert first["accepted"]["light"] == "YELLOW"
+
+    opened = api.ask("POST", f"{path}/supplement")
+    assert (opened["supplementing"], opened["state"], opened["seal"], opened["light"]) == (True, "submitted", None, "NONE")
+    assert opened["accepted"] == first["accepted"]
+    api.refused("PUT", f"{path}/fields", 409, "key_field_locked", "/fields/company_name", json={"fields": {"company_name": "别家公司"}})
+    api.refused("POST", f"{path}/submission", 409, "verification_stale")
+    given_up = api.ask("POST", f"{path}/discard")
+    assert (given_up["supplementing"], given_up["fields"], given_up["seal"]) == (False, first["fields"], first["seal"])
+
+    api.ask("POST", f"{path}/supplement")
+    api.ask("PUT", f"{path}/fields", json={"fields": {"legal_rep_name": right}})
+    assert world.verified(api, path)["light"] == "GREEN"
+    world.sealed(api, path)
+    second = api.ask("POST", f"{path}/submission")
+    assert (second["unique_code"], second["light"], second["supplementing"]) == (first["unique_code"], "GREEN", False)
+    assert second["accepted"]["version"] == second["version"] > first["version"]
+    api.refused("POST", f"{path}/supplement", 409, "light_green_locked")
+    history = api.ask("GET", f"{path}/history")["items"]
+    begun = [one["type"] for one in history if one["type"].startswith("Suppl")]
+    assert begun == ["SupplementBegun", "SupplementAbandoned", "SupplementBegun"]
