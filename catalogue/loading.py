@@ -190,6 +190,8 @@ def _type(one: _Map, module: str) -> CertificateType:
         documents=_unique(one, "documents", _document, lambda document: document.name),
         valid_from=one.text("valid_from", ""),
         valid_until=one.text("valid_until", ""),
+        sealed=one.flag("sealed", default=True),
+        revisable=one.flag("revisable", default=False),
     )
     one.finish()
     if not made.modes or any(mode not in _MODES for mode in made.modes):
@@ -209,6 +211,10 @@ def _type(one: _Map, module: str) -> CertificateType:
         for name in field.composed_of:
             if not made.has_field(name) or name == field.name:
                 raise one.error(f"{field.name}: composed_of names {name}, which is no other field of {made.code}")
+    if made.verification and not (made.sealed and made.needs_document):
+        raise one.error(f"{made.code} is verified: it needs a document and a seal")
+    if made.sealed and not made.needs_document:
+        raise one.error(f"{made.code} is sealed and needs a document")
     if made.verification and not any(field.compared and field.role is Role.KEY for field in made.fields):
         raise one.error(f"{made.code} is verified but has no KEY field")
     return made

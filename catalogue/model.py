@@ -160,6 +160,15 @@ class CertificateType:
     """Field (a date or a period) from which it is valid."""
     valid_until: str = ""
     """Field (a date or a period) until which it is valid; empty: it has no end."""
+    sealed: bool = True
+    """False: it is submitted without a seal (在建工程, 企业诉讼, 外埠入辽: manual 三 (七) to (九))."""
+    revisable: bool = False
+    """企业基本信息 and 人员基本信息: changed at any light, each submission a version (manual 四 (一), (二))."""
+
+    @property
+    def needs_document(self) -> bool:
+        """Whether it can't be submitted without a document."""
+        return any(one.required for one in self.documents)
 
     def field(self, name: str) -> Field:
         """The field of that name; raises KeyError."""
@@ -258,6 +267,8 @@ def _public_type(one: CertificateType) -> dict[str, Any]:
         "owner": one.owner.value,
         "modes": list(one.modes),
         "verification": one.verification,
+        "sealed": one.sealed,
+        "revisable": one.revisable,
         "documents": [{"name": d.name, "label": d.label, "required": d.required, "sides": list(d.sides)} for d in one.documents],
         "valid_from": one.valid_from or None,
         "valid_until": one.valid_until or None,

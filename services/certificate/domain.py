@@ -386,7 +386,9 @@ def state_fields(
 
 
 def _refuse_key_changes(view: service_pb2.Certificate, kind: CertificateType, stated: Mapping[str, str], absent: Sequence[str]) -> None:
-    """What a certificate is about stays as it was accepted: a supplement changes no KEY field."""
+    """What a certificate is about stays as it was accepted: a supplement changes no KEY field, except of basic information (修改)."""
+    if kind.revisable:
+        return
     before = view.accepted
     wrong = [
         FieldError(_pointer(one.name), "key_field_locked", {"field": one.name})
@@ -500,6 +502,8 @@ def _fresh_verdict(view: service_pb2.Certificate, kind: CertificateType) -> None
 def may_seal(state: State, subject_id: str, kind: CertificateType, expected_version: int) -> service_pb2.Certificate:
     """The certificate, where it may be sealed now: a draft with a document and a fresh verdict that is not RED."""
     view = _draft(state, subject_id, expected_version)
+    if not kind.sealed:
+        raise YunkuError("wrong_state", state="no_seal")
     if not view.HasField("document"):
         raise YunkuError("document_missing")
     _fresh_verdict(view, kind)
@@ -517,7 +521,8 @@ def record_seal(state: State, certificate_id: str, seal: types_pb2.Seal) -> list
 
 
 def submit(state: State, subject_id: str, kind: CertificateType, *, today: date, expected_version: int) -> list[Message]:
-    """Enters the register: every required field, a document that hasn't expired, a fresh verdict that is not RED, a valid seal."""
+    """Enters the register: every required field, a document that hasn't expired, a fresh verdict that is not RED, a valid seal;
+    a type without one of these (catalogue: documents, verification, sealed) skips what it doesn't have."""
     view = _draft(state, subject_id, expected_version)
     missing = [
         FieldError(f"/fields/{one.name}", "field_required", {"field": one.name})
@@ -526,10 +531,10 @@ def submit(state: State, subject_id: str, kind: CertificateType, *, today: date,
     ]
     if missing:
         raise YunkuError("field_required", errors=missing)
-    if not view.HasField("document"):
+    if kind.needs_document and not view.HasField("document"):
         raise YunkuError("document_missing")
     _fresh_verdict(view, kind)
-    if not view.HasField("seal") or view.seal.version != view.version:
+    if kind.sealed and (not view.HasField("seal") or view.seal.version != view.version):
         raise YunkuError("seal_missing")
     _, valid_until = kind.validity(view.fields)
     if valid_until and date.fromisoformat(valid_until) < today:
@@ -543,15 +548,18 @@ def submit(state: State, subject_id: str, kind: CertificateType, *, today: date,
             unique_code=unique_code(kind.code_letter, view.id),
             light=view.light,
             fields=view.fields,
-            document=view.document,
-            seal=view.seal,
+            document=view.document if view.HasField("document") else None,
+            seal=view.seal if view.HasField("seal") else None,
             valid_until=valid_until,
         )
     ]
 
 
 def begin_supplement(state: State, subject_id: str, kind: CertificateType, expected_version: int) -> list[Message]:
-    """Opens a supplement 补充完善: of a YELLOW certificate, or of one whose type has no verification. One that is open is answered."""
+    """Opens a supplement 补充完善: of a YELLOW certificate, or of one whose type has no verification. One that is open is answered.
+
+    Basic information is changed at any light, KEY fields too (修改, manual 四 (一), (二)).
+    """
     view = owned(state, subject_id)
     if expected_version and view.version != expected_version:
         raise YunkuError("version_conflict", version=str(view.version))
@@ -561,7 +569,7 @@ def begin_supplement(state: State, subject_id: str, kind: CertificateType, expec
         raise YunkuError("wrong_state", state=view.state)
     if view.supplementing:
         return []
-    if view.light == types_pb2.LIGHT_GREEN:
+    if view.light == types_pb2.LIGHT_GREEN and not kind.revisable:
         raise YunkuError("light_green_locked")
     return [events_pb2.SupplementBegun(certificate_id=view.id, version=state.highest + 1)]
 
@@ -599,8 +607,8 @@ def request_push(state: State, subject_id: str, *, push_id: str, domain_id: str)
             unique_code=view.unique_code,
             light=accepted.light,
             fields=accepted.fields,
-            document=accepted.document,
-            seal=accepted.seal,
+            document=accepted.document if accepted.HasField("document") else None,
+            seal=accepted.seal if accepted.HasField("seal") else None,
         )
     ]
 

@@ -207,6 +207,8 @@ class CatalogueType(Answer):
     owner: Literal["subject", "person", "performance"]
     modes: list[Mode]
     verification: bool
+    sealed: bool = Field(description="False: submitted without a seal")
+    revisable: bool = Field(description="Basic information: changed at any light, each submission a version")
     documents: list[CatalogueDocument]
     valid_from: str | None
     valid_until: str | None

@@ -21,8 +21,9 @@ from services.certificate import domain
 ME, STRANGER, ID, VERIFICATION, PUSH, DOMAIN = "s", "another", "c", "k", "p", "ln-bidding"
 AT = datetime(2026, 11, 23, 8, tzinfo=UTC)
 TODAY = date(2026, 11, 23)
-KIND = catalogue.load().type("business_license")
-#: A type of the manual's that has no verification; so far the catalogue holds none.
+LICENCE = catalogue.load().type("business_license")
+#: As most types are: changed by supplement only.
+KIND = replace(LICENCE, revisable=False)
 UNVERIFIED = replace(KIND, verification=False)
 
 HOLDER = types_pb2.Holder(subject_id=ME, uscc="91210102MA0YK0015B", name="沈阳云库建设有限公司")
@@ -1196,3 +1197,50 @@ def test_a_push_pins_the_accepted_version_while_a_supplement_is_open() -> None:
     assert dict(event.fields) == REQUIRED
     with refused("push_exists"):
         push(given(*OPEN, COMPLETED, event), push_id="p3")
+
+
+# -- what the catalogue leaves out, and basic information --------------------------------------------------------------
+
+
+def test_a_type_without_document_and_seal_is_submitted_by_its_fields_alone() -> None:
+    kind = catalogue.load().type("litigation_case")
+    fields = {"description": "买卖合同纠纷", "occurred_on": "2026-01-05"}
+    drafted = events_pb2.CertificateDrafted(
+        certificate_id=ID, holder=HOLDER, type=kind.code, mode=types_pb2.MODE_MANUAL, fields=fields, catalogue_version="1", version=1
+    )
+    (submitted,) = domain.submit(given(drafted), ME, kind, today=TODAY, expected_version=0)
+    assert isinstance(submitted, events_pb2.Submitted)
+    assert not submitted.HasField("document")
+    assert not submitted.HasField("seal")
+    (pushed,) = domain.request_push(given(drafted, submitted), ME, push_id=PUSH, domain_id=DOMAIN)
+    assert isinstance(pushed, events_pb2.PushRequested)
+    assert not pushed.HasField("document")
+    assert not pushed.HasField("seal")
+    with pytest.raises(YunkuError, match="wrong_state"):
+        domain.may_seal(given(drafted), ME, kind, 0)
+
+
+def test_a_report_of_entry_needs_its_document_and_no_seal() -> None:
+    kind = catalogue.load().type("outside_entry_report")
+    fields = {"contact": "王建国", "phone": "13900000001", "valid_until": "2027-01-05"}
+    drafted = events_pb2.CertificateDrafted(
+        certificate_id=ID, holder=HOLDER, type=kind.code, mode=types_pb2.MODE_MANUAL, fields=fields, catalogue_version="1", version=1
+    )
+    with pytest.raises(YunkuError, match="document_missing"):
+        domain.submit(given(drafted), ME, kind, today=TODAY, expected_version=0)
+    (submitted,) = domain.submit(given(drafted, UPLOADED), ME, kind, today=TODAY, expected_version=0)
+    assert isinstance(submitted, events_pb2.Submitted)
+    assert submitted.document == DOCUMENT
+
+
+def test_basic_information_is_changed_at_green_and_in_its_key_fields() -> None:
+    past = (DRAFTED, UPLOADED, STATED, MARKED, ASKED, verdict(types_pb2.LIGHT_GREEN), SEALED, SUBMITTED)
+    with pytest.raises(YunkuError, match="light_green_locked"):
+        domain.begin_supplement(given(*past), ME, KIND, 0)
+    (begun,) = domain.begin_supplement(given(*past), ME, LICENCE, 0)
+    (stated,) = domain.state_fields(given(*past, begun), ME, LICENCE, {"legal_rep_name": "李建国"}, None, 0)
+    state = given(*past, begun, stated)
+    assert state.view.fields["legal_rep_name"] == "李建国"
+    assert state.view.accepted.fields["legal_rep_name"] == "王建国"
+    with pytest.raises(YunkuError, match="verification_stale"):
+        domain.submit(state, ME, LICENCE, today=TODAY, expected_version=0)

@@ -18,7 +18,8 @@ import catalogue
 from kernel.errors import YunkuError
 from services.certificate import domain
 
-KIND = catalogue.load().type("business_license")
+#: As most types are: changed by supplement only.
+KIND = replace(catalogue.load().type("business_license"), revisable=False)
 AT = datetime(2026, 11, 23, 8, tzinfo=UTC)
 TODAY = date(2026, 11, 23)
 USCC = "91210102MA0YK0015B"
