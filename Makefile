@@ -99,6 +99,14 @@ status:  ## processes, ports and health of the running suite
 demo: setup  ## run the main job against the running suite as an outside client
 	@$(PY) -m demo
 
+.PHONY: docs
+docs: setup  ## make the generated documents anew: settings, errors, catalogue, OpenAPI, AsyncAPI
+	@$(PY) -m kernel.settings
+	@$(PY) -m ops.errors_document
+	@$(PY) -m ops.catalogue_document
+	@$(PY) -m services.gateway.openapi > docs/openapi.json
+	@$(PY) -m ops.asyncapi
+
 # ---- proving --------------------------------------------------------------------------------------------------------
 
 .PHONY: lint
