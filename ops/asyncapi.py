@@ -333,9 +333,7 @@ def _domain_channel(name: str, address: str, stream: str) -> dict[str, Any]:
     }
 
 
-def _add_domain_message(
-    channel: str, kind: str, summary: str, schema: Any, messages: dict[str, Any], channels: dict[str, Any]
-) -> None:
+def _add_domain_message(channel: str, kind: str, summary: str, schema: Any, messages: dict[str, Any], channels: dict[str, Any]) -> None:
     messages[kind] = {
         "name": kind,
         "summary": summary,

@@ -251,32 +251,50 @@ class Checker:
 
     def _check_certificates(self) -> None:
         report = self.report
+        follows: dict[str, str] = {}
+        followed: dict[str, str] = {}
         for stream_id, events in self._streams_of("certificate"):
             submitted: certificate_events.Submitted | None = None
             sealed: types_pb2.Seal | None = None
+            supplementing = superseded = False
             for event in events:
                 where = f"certificate {stream_id} version {event.version}"
                 match event.data:
                     case certificate_events.SealRecorded():
                         sealed = event.data.seal
+                    case certificate_events.SupplementBegun():
+                        supplementing = True
+                    case certificate_events.SupplementAbandoned():
+                        supplementing = False
                     case certificate_events.Submitted():
-                        if submitted is not None:
+                        if submitted is not None and not supplementing:
                             report.add(10, "certificate", where, "was submitted twice")
-                        submitted = event.data
+                        submitted, supplementing = event.data, False
                         kind = catalogue.load().type(submitted.type)
                         allowed = {types_pb2.LIGHT_YELLOW, types_pb2.LIGHT_GREEN} if kind.verification else {types_pb2.LIGHT_NONE}
                         if submitted.light not in allowed:
                             report.add(10, "certificate", where, f"was submitted {types_pb2.Light.Name(submitted.light)}")
-                        if sealed is None or sealed != submitted.seal or sealed.version != submitted.version:
+                        if kind.sealed and (sealed is None or sealed != submitted.seal or sealed.version != submitted.version):
                             report.add(8, "certificate", where, "was submitted under a seal of something else")
+                        if submitted.supersedes:
+                            follows[str(stream_id)] = submitted.supersedes
+                    case certificate_events.Superseded():
+                        superseded = True
+                        followed[str(stream_id)] = event.data.successor_id
                     case certificate_events.FieldsStated() | certificate_events.FieldsMarked() | certificate_events.CertificateUploaded():
-                        if submitted is not None:
+                        if superseded or (submitted is not None and not supplementing):
                             report.add(10, "certificate", where, f"{event.short_type} after submission")
                     case certificate_events.PushRequested():
                         if submitted is None or event.data.version != submitted.version or event.data.fields != submitted.fields:
                             report.add(10, "certificate", where, "was pushed in a version that was not submitted")
+                        if superseded:
+                            report.add(10, "certificate", where, "was pushed after it was superseded")
             report.counts["certificates"] += 1
             report.counts["submitted certificates"] += submitted is not None
+        # A successor's submission and its former's end are one transaction: neither stands without the other.
+        if {former: successor for successor, former in follows.items()} != followed or len(follows) != len(followed):
+            differing = sorted(set(followed.items()) ^ {(former, successor) for successor, former in follows.items()})
+            report.add(10, "certificate", f"certificates {differing[:5]}", "follow one another on one side only")
 
     # -- 7, 8: objects and seals ---------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ idempotency record, or nothing at all (measured: 75 % of raw inserts by CPU; fou
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -145,12 +145,14 @@ class EventLog:
         *,
         respond: Callable[[S, int], Message] | None = None,
         transaction: Transaction | None = None,
+        also: Callable[[S, Transaction], Awaitable[None]] | None = None,
         subject_id: str | None = None,
     ) -> Outcome[S]:
         """Runs one command against one stream: ``decide(state)`` answers the events to append (or raises ``YunkuError``).
 
         ``respond(state, version)`` makes the reply, which is kept with the idempotency key of ``context`` (if there is one): the
         same key with the same request gets that reply again, with another request ``idempotency_key_reused``.
+        ``also(state, transaction)``, given the state after, appends to other streams: all of it happens in one transaction, or nothing.
         Concurrent writers are retried on fresh state, so ``decide`` must be pure.
         """
         keyed = context.idempotency_key is not None and transaction is None
@@ -177,8 +179,12 @@ class EventLog:
             recorded, after = self._record(aggregate, loaded, stream_id, decided, context, subject_id)
             response = respond(after.state, after.version) if respond else None
             try:
-                if recorded or keyed:
-                    await self._append(aggregate, stream_id, recorded, after, context, response, transaction)
+                if also is not None and recorded:
+                    async with self.transaction() as own:
+                        await self._append(aggregate, stream_id, recorded, after, context, response, own, keyed)
+                        await also(after.state, own)
+                elif recorded or keyed:
+                    await self._append(aggregate, stream_id, recorded, after, context, response, transaction, keyed)
             except VersionConflict:
                 metrics.APPEND_CONFLICTS.labels(self.service).inc()
                 self._cache.pop(stream_id, None)
@@ -192,6 +198,11 @@ class EventLog:
                 if earlier is None:  # pragma: no cover - the row that refused ours is committed
                     continue
                 self._cache.pop(stream_id, None)
+                return await self._replay(aggregate, stream_id, earlier, respond)
+            except YunkuError:  # another stream's refusal, which the same command, carried out meanwhile, may itself have caused
+                earlier = await self._earlier(context) if keyed else None
+                if earlier is None:
+                    raise
                 return await self._replay(aggregate, stream_id, earlier, respond)
             except BaseException:
                 # The commit's fate is unknown (connection lost): believe nothing in memory.
@@ -263,6 +274,7 @@ class EventLog:
         context: CallContext,
         response: Message | None,
         transaction: Transaction | None,
+        keyed: bool,
     ) -> None:
         parameters: dict[str, Any] = {}
         projected: list[tuple[StateProjection[S], Mapping[str, Any]]] = []
@@ -283,7 +295,6 @@ class EventLog:
                     number = len(projected)
                     projected.append((projection, row))
                     parameters.update({f"p{number}_{column}": value for column, value in row.items()})
-        keyed = context.idempotency_key is not None and transaction is None
         if keyed:
             parameters.update(
                 caller_id=context.caller.id,

@@ -6,11 +6,13 @@ model and what is decided upon can't differ. Clocks, ids and answers of other se
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
@@ -21,6 +23,7 @@ from kernel.errors import FieldError, YunkuError
 DRAFT: Final = "draft"
 SUBMITTED: Final = "submitted"
 DISCARDED: Final = "discarded"
+SUPERSEDED: Final = "superseded"
 
 #: Push states that the domain still has to decide.
 PENDING: Final = ("requested", "delivered", "acknowledged")
@@ -65,6 +68,7 @@ def _drafted(view: service_pb2.Certificate, event: events_pb2.CertificateDrafted
     view.fields.update(event.fields)
     view.person_id = event.person_id
     view.performance_id = event.performance_id
+    view.supersedes = event.supersedes
     view.version = event.version
     view.recognition.state = "none"
     view.verification.state = "none"
@@ -202,6 +206,19 @@ def _discarded(view: service_pb2.Certificate, event: events_pb2.Discarded, at: d
     view.state = DISCARDED
 
 
+def _successor_begun(view: service_pb2.Certificate, event: events_pb2.SuccessorBegun, at: datetime) -> None:
+    view.successor_id = event.successor_id
+
+
+def _successor_released(view: service_pb2.Certificate, event: events_pb2.SuccessorReleased, at: datetime) -> None:
+    view.successor_id = ""
+
+
+def _superseded(view: service_pb2.Certificate, event: events_pb2.Superseded, at: datetime) -> None:
+    view.state = SUPERSEDED
+    view.successor_id = event.successor_id
+
+
 def _push_requested(view: service_pb2.Certificate, event: events_pb2.PushRequested, at: datetime) -> None:
     push = view.pushes.add()
     push.id = event.push_id
@@ -244,6 +261,9 @@ _EVOLVE: Final[dict[type[Message], Callable[[service_pb2.Certificate, Any, datet
     events_pb2.Discarded: _discarded,
     events_pb2.SupplementBegun: _supplement_begun,
     events_pb2.SupplementAbandoned: _supplement_abandoned,
+    events_pb2.SuccessorBegun: _successor_begun,
+    events_pb2.SuccessorReleased: _successor_released,
+    events_pb2.Superseded: _superseded,
     events_pb2.PushRequested: _push_requested,
     events_pb2.PushWithdrawalRequested: _unchanged,
     events_pb2.PushProgressRecorded: _push_progress,
@@ -299,6 +319,8 @@ def _draft(state: State, subject_id: str, expected_version: int) -> service_pb2.
     view = owned(state, subject_id)
     if expected_version and view.version != expected_version:
         raise YunkuError("version_conflict", version=str(view.version))
+    if view.state == SUPERSEDED:
+        raise YunkuError("certificate_superseded")
     if not editable(view):
         raise YunkuError("wrong_state", state=view.state)
     return view
@@ -323,8 +345,12 @@ def draft(
     fields: Mapping[str, str],
     person_id: str = "",
     performance_id: str = "",
+    supersedes: str = "",
 ) -> list[Message]:
-    """Begins an entry. Idempotent: the id stands for the one draft."""
+    """Begins an entry; ``supersedes`` names the certificate that it is to follow (``begin_successor`` decides there).
+
+    Idempotent: the id stands for the one draft.
+    """
     if state.exists:
         return []
     allowed = {"SMART": types_pb2.MODE_SMART, "MANUAL": types_pb2.MODE_MANUAL}
@@ -341,6 +367,7 @@ def draft(
             version=1,
             person_id=person_id,
             performance_id=performance_id,
+            supersedes=supersedes,
         )
     ]
 
@@ -510,10 +537,39 @@ def may_seal(state: State, subject_id: str, kind: CertificateType, expected_vers
     return view
 
 
+def statement(view: service_pb2.Certificate) -> bytes:
+    """What a seal is over besides the document's bytes: canonical UTF-8 JSON, embedded in the sealed PDF."""
+    content = {
+        "format": "yunku-statement:v1",
+        "certificate_id": view.id,
+        "version": view.version,
+        "type": view.type,
+        "holder": {"subject_id": view.holder.subject_id, "uscc": view.holder.uscc, "name": view.holder.name},
+        "document_sha256": view.document.sha256,
+        "fields": dict(view.fields),
+        "absent": list(view.absent),
+        "marks": [MessageToDict(mark, preserving_proto_field_name=True) for mark in view.marks],
+        "verification": {
+            "id": view.verification.id,
+            "light": types_pb2.Light.Name(view.light).removeprefix("LIGHT_"),
+            "rules_version": view.verification.rules_version,
+            "engine_version": view.verification.engine_version,
+        },
+    }
+    if view.supersedes:
+        content["supersedes"] = view.supersedes
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def covers(seal: types_pb2.Seal, view: service_pb2.Certificate) -> bool:
+    """Whether the seal is over exactly what stands now: a later verification of the same values makes another statement."""
+    return seal.version == view.version and seal.statement_sha256 == hashlib.sha256(statement(view)).hexdigest()
+
+
 def record_seal(state: State, certificate_id: str, seal: types_pb2.Seal) -> list[Message]:
-    """Takes a valid seal in. One over content that has changed since is no seal of this certificate, and is passed over."""
+    """Takes a valid seal in. One over anything but what stands now is no seal of this certificate, and is passed over."""
     view = state.view
-    if view.id != certificate_id or not editable(view) or seal.version != view.version:
+    if view.id != certificate_id or not editable(view) or not covers(seal, view):
         return []
     if view.HasField("seal") and view.seal.seal_id == seal.seal_id:
         return []
@@ -551,6 +607,7 @@ def submit(state: State, subject_id: str, kind: CertificateType, *, today: date,
             document=view.document if view.HasField("document") else None,
             seal=view.seal if view.HasField("seal") else None,
             valid_until=valid_until,
+            supersedes=view.supersedes,
         )
     ]
 
@@ -565,10 +622,14 @@ def begin_supplement(state: State, subject_id: str, kind: CertificateType, expec
         raise YunkuError("version_conflict", version=str(view.version))
     if view.state == DRAFT:
         raise YunkuError("not_submitted")
+    if view.state == SUPERSEDED:
+        raise YunkuError("certificate_superseded")
     if view.state != SUBMITTED:
         raise YunkuError("wrong_state", state=view.state)
     if view.supplementing:
         return []
+    if view.successor_id:
+        raise YunkuError("successor_exists")
     if view.light == types_pb2.LIGHT_GREEN and not kind.revisable:
         raise YunkuError("light_green_locked")
     return [events_pb2.SupplementBegun(certificate_id=view.id, version=state.highest + 1)]
@@ -588,11 +649,13 @@ def discard(state: State, subject_id: str, expected_version: int) -> list[Messag
 def request_push(state: State, subject_id: str, *, push_id: str, domain_id: str) -> list[Message]:
     """Pushes the version accepted last to a domain, also while a supplement is open; at most one push of a version is pending there."""
     view = owned(state, subject_id)
+    if any(push.id == push_id for push in view.pushes):
+        return []
+    if view.state == SUPERSEDED:
+        raise YunkuError("certificate_superseded")
     if view.state != SUBMITTED:
         raise YunkuError("not_submitted")
     accepted = view.accepted
-    if any(push.id == push_id for push in view.pushes):
-        return []
     if any(push.domain_id == domain_id and push.version == accepted.version and push.state in PENDING for push in view.pushes):
         raise YunkuError("push_exists", field="/domain")
     return [
@@ -621,6 +684,51 @@ def withdraw_push(state: State, subject_id: str, push_id: str) -> list[Message]:
     if push.state not in PENDING:
         raise YunkuError("push_not_pending", state=push.state)
     return [events_pb2.PushWithdrawalRequested(certificate_id=state.view.id, push_id=push_id)]
+
+
+# -- certificates that follow one another (domain.md, "After submission": a change of a GREEN one is a new one) ---------------
+
+
+def begin_successor(
+    former: State, subject_id: str, successor_id: str, *, kind: CertificateType, person_id: str, performance_id: str
+) -> list[Message]:
+    """Lets a draft be the one that is to follow this certificate; decided on the former, so that there is never a second.
+
+    The former must be submitted, of the same holder, type, person and performance, and have neither an open supplement nor another
+    living successor.
+    """
+    at, view = "/supersedes", former.view
+    if not former.exists or view.holder.subject_id != subject_id:
+        raise YunkuError("not_found", field=at)
+    if (view.type, view.person_id, view.performance_id) != (kind.code, person_id, performance_id):
+        raise YunkuError("supersedes_other", field=at)
+    if view.successor_id == successor_id:
+        return []
+    if view.state == SUPERSEDED:
+        raise YunkuError("certificate_superseded", field=at)
+    if view.state != SUBMITTED:
+        raise YunkuError("not_submitted", field=at)
+    if view.successor_id:
+        raise YunkuError("successor_exists", field=at)
+    if view.supplementing:
+        raise YunkuError("supplement_open", field=at)
+    return [events_pb2.SuccessorBegun(certificate_id=view.id, successor_id=successor_id)]
+
+
+def release_successor(former: State, successor_id: str) -> list[Message]:
+    """Frees the former of a successor that was discarded."""
+    view = former.view
+    if view.state != SUBMITTED or view.successor_id != successor_id:
+        return []
+    return [events_pb2.SuccessorReleased(certificate_id=view.id, successor_id=successor_id)]
+
+
+def supersede(former: State, successor_id: str) -> list[Message]:
+    """Ends the former: its successor is being submitted. Once; a later version of the successor changes nothing here."""
+    view = former.view
+    if view.state != SUBMITTED or view.successor_id != successor_id:
+        return []
+    return [events_pb2.Superseded(certificate_id=view.id, successor_id=successor_id)]
 
 
 # -- what other services found out -------------------------------------------------------------------------------------

@@ -1,21 +1,19 @@
 """Commands: load, ask others what must be asked, decide, append. No remote call happens inside a transaction."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.certificate.v1 import service_pb2
 
 import catalogue
 from catalogue import CertificateType
 from kernel import context as call_context
 from kernel import ids
 from kernel.errors import YunkuError
-from kernel.eventlog.store import EventLog
+from kernel.eventlog.store import EventLog, Transaction
 from services.certificate import domain
 from services.certificate.ports import Domains, Inspector, Sealer, Subjects
 from services.certificate.projections import CERTIFICATE, view_of
@@ -32,6 +30,14 @@ def certificate_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise YunkuError("not_found") from None
+
+
+def former_id(text: str) -> UUID:
+    """The id of a certificate to be followed."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise YunkuError("not_found", field="/supersedes") from None
 
 
 class Handlers:
@@ -53,6 +59,13 @@ class Handlers:
         # Rises with time, which lists are ordered by. A command repeated gets its first answer, and so its first draft, by its key.
         made = ids.uuid7()
         holder = await self._subjects.holder(subject_id)
+        kind = known.type(request.type)
+
+        def follow(former: domain.State) -> Sequence[Message]:
+            return domain.begin_successor(
+                former, subject_id, str(made), kind=kind, person_id=request.person_id, performance_id=request.performance_id
+            )
+
         outcome = await self._log.execute(
             CERTIFICATE,
             made,
@@ -60,15 +73,17 @@ class Handlers:
                 state,
                 certificate_id=str(made),
                 holder=holder,
-                kind=known.type(request.type),
+                kind=kind,
                 catalogue_version=known.version,
                 mode=request.mode,
                 fields=request.fields,
                 person_id=request.person_id,
                 performance_id=request.performance_id,
+                supersedes=request.supersedes,
             ),
             context,
             respond=lambda state, _: service_pb2.DraftCertificateResponse(certificate=view_of(state) if state.exists else None),
+            also=self._on_former(follow) if request.supersedes else None,
         )
         return _reply(service_pb2.DraftCertificateResponse, outcome.response)
 
@@ -136,7 +151,7 @@ class Handlers:
         state = (await self._log.load(CERTIFICATE, certificate_id(request.certificate_id))).state
         subject_id = call_context.current().caller.require_subject()
         view = domain.may_seal(state, subject_id, catalogue.load().type(state.view.type), request.expected_version)
-        return await self._sealer.prepare(view, statement(view), request)
+        return await self._sealer.prepare(view, domain.statement(view), request)
 
     async def complete_seal(self, request: service_pb2.CompleteSealRequest) -> service_pb2.CompleteSealResponse:
         view = await self._own(request.certificate_id)
@@ -149,6 +164,8 @@ class Handlers:
             present = domain.owned(state, subject_id)
             if present.version != seal.version:
                 raise YunkuError("version_conflict", version=str(present.version))
+            if not domain.covers(seal, present):
+                raise YunkuError("seal_outdated")
             return domain.record_seal(state, present.id, seal)
 
         return await self._command(service_pb2.CompleteSealResponse, request.certificate_id, decide)
@@ -161,6 +178,7 @@ class Handlers:
             lambda state, subject_id, kind: domain.submit(
                 state, subject_id, kind(), today=today, expected_version=request.expected_version
             ),
+            also=self._on_former(lambda former: domain.supersede(former, request.certificate_id)),
         )
 
     async def begin_supplement(self, request: service_pb2.BeginSupplementRequest) -> service_pb2.BeginSupplementResponse:
@@ -175,6 +193,7 @@ class Handlers:
             service_pb2.DiscardResponse,
             request.certificate_id,
             lambda state, subject_id, _: domain.discard(state, subject_id, request.expected_version),
+            also=self._on_former(lambda former: domain.release_successor(former, request.certificate_id)),
         )
 
     async def request_push(self, request: service_pb2.RequestPushRequest) -> service_pb2.RequestPushResponse:
@@ -204,7 +223,24 @@ class Handlers:
         subject_id = call_context.current().caller.require_subject()
         return domain.owned((await self._log.load(CERTIFICATE, certificate_id(text))).state, subject_id)
 
-    async def _command(self, response: type[R], text: str, decide: Any, **more: str) -> R:
+    def _on_former(self, decide: Callable[[domain.State], Sequence[Message]]) -> Callable[[domain.State, Transaction], Awaitable[None]]:
+        """What is to happen on the certificate that this one follows, if it follows any, in the same transaction."""
+        context = call_context.current()
+
+        async def append(state: domain.State, transaction: Transaction) -> None:
+            if state.view.supersedes:
+                await self._log.execute(CERTIFICATE, former_id(state.view.supersedes), decide, context, transaction=transaction)
+
+        return append
+
+    async def _command(
+        self,
+        response: type[R],
+        text: str,
+        decide: Any,
+        also: Callable[[domain.State, Transaction], Awaitable[None]] | None = None,
+        **more: str,
+    ) -> R:
         """Runs ``decide(state, subject_id, kind)``; ``kind()`` is the certificate's type, looked up once ownership is known."""
         context = call_context.current()
         subject_id = context.caller.require_subject()
@@ -222,30 +258,9 @@ class Handlers:
             decided,
             context,
             respond=lambda state, _: response(certificate=view_of(state), **more),
+            also=also,
         )
         return _reply(response, outcome.response)
-
-
-def statement(view: service_pb2.Certificate) -> bytes:
-    """What a seal is over besides the document's bytes: canonical UTF-8 JSON, embedded in the sealed PDF."""
-    content = {
-        "format": "yunku-statement:v1",
-        "certificate_id": view.id,
-        "version": view.version,
-        "type": view.type,
-        "holder": {"subject_id": view.holder.subject_id, "uscc": view.holder.uscc, "name": view.holder.name},
-        "document_sha256": view.document.sha256,
-        "fields": dict(view.fields),
-        "absent": list(view.absent),
-        "marks": [MessageToDict(mark, preserving_proto_field_name=True) for mark in view.marks],
-        "verification": {
-            "id": view.verification.id,
-            "light": types_pb2.Light.Name(view.light).removeprefix("LIGHT_"),
-            "rules_version": view.verification.rules_version,
-            "engine_version": view.verification.engine_version,
-        },
-    }
-    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _reply(kind: type[R], response: Any) -> R:

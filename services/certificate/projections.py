@@ -64,7 +64,7 @@ CERTIFICATE: Final = Aggregate(
     initial=domain.State(),
     evolve=domain.evolve,
     events=domain.EVENTS,
-    projections=(StateProjection(tables.certificates, version=2, row=certificate_row),),
+    projections=(StateProjection(tables.certificates, version=3, row=certificate_row),),
 )
 AGGREGATES: Final = (CERTIFICATE,)
 LOG_PROJECTIONS: Final = (LogProjection(tables.activity, version=1, apply=activity_rows),)

@@ -129,6 +129,8 @@ def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
         "verification": view.verification.state,
         "seal": view.seal.sealed_sha256,
         "unique_code": view.unique_code,
+        "supersedes": view.supersedes,
+        "successor_id": view.successor_id,
     }
     return shown
 

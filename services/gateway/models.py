@@ -244,6 +244,9 @@ class DraftRequest(Body):
     fields: FieldValues = {}
     person_id: Short | None = None
     performance_id: Short | None = None
+    supersedes: Short | None = Field(
+        None, description="A submitted certificate of the same type (and person, performance) that the new one is to follow"
+    )
 
 
 class FieldsRequest(Body):
@@ -376,6 +379,7 @@ class Seal(Answer):
     certificate_fingerprint: str
     certificate_serial: str
     signed_at: Timestamp
+    statement_sha256: Sha256 | None = Field(description="Of the statement (fields, marks, verification) in the sealed PDF that it covers")
 
 
 class Push(Answer):
@@ -447,6 +451,8 @@ class Certificate(Answer):
     pushes: list[Push]
     accepted: Accepted | None = Field(description="The version that stands; null before the first submission")
     supplementing: bool = Field(description="Whether a supplement is open: what is shown beside `accepted` is being changed")
+    predecessor_id: str | None = Field(description="The certificate that this one follows, or is to follow once it is submitted")
+    successor_id: str | None = Field(description="The one that follows: being made, or in its place once this is superseded")
     person_id: str | None
     performance_id: str | None
     version: int = Field(description="Content version, for If-Match")

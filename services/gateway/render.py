@@ -174,6 +174,8 @@ def certificate(one: service_pb2.Certificate, *, expiring_days: int, masked: boo
         pushes=[push(record) for record in one.pushes],
         accepted=_accepted(one, masked) if one.HasField("accepted") else None,
         supplementing=one.supplementing,
+        predecessor_id=one.supersedes or None,
+        successor_id=one.successor_id or None,
         person_id=one.person_id or None,
         performance_id=one.performance_id or None,
         version=one.version,
@@ -306,6 +308,7 @@ def seal(one: types_pb2.Seal) -> models.Seal:
         certificate_fingerprint=one.certificate_fingerprint,
         certificate_serial=one.certificate_serial,
         signed_at=microseconds(one.signed_at_us),
+        statement_sha256=one.statement_sha256 or None,
     )
 
 

@@ -318,6 +318,7 @@ async def _complete(
         certificate_fingerprint=company.fingerprint,
         certificate_serial=company.serial,
         signed_at_us=microseconds(now),
+        statement_sha256=prepared.statement_sha256,
     )
     return events_pb2.Signed(
         certificate_id=prepared.certificate_id,

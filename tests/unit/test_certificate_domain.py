@@ -5,9 +5,9 @@ pointers of refusals, what a change breaks, what a late word no longer reaches.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any, Final
 
 import pytest
@@ -16,178 +16,73 @@ from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 
 import catalogue
 from kernel.errors import YunkuError
+from ops.certificate_states import (
+    ABANDONED,
+    ACCEPTED,
+    ASKED,
+    AT,
+    BEGUN,
+    CHANGED,
+    COMMANDS,
+    DOCUMENT,
+    DOMAIN,
+    DRAFTED,
+    FOLLOWED,
+    GREEN,
+    HISTORIES,
+    HOLDER,
+    ID,
+    KIND,
+    LICENCE,
+    LOCKED,
+    MARKED,
+    ME,
+    MEANINGS,
+    NEXT,
+    OTHER,
+    PUSH,
+    PUSHED,
+    READ,
+    READ_LATER,
+    RECOGNISED,
+    RED,
+    RENAMED,
+    REQUIRED,
+    SEAL,
+    SEALED,
+    STATED,
+    STRANGER,
+    SUBMITTED,
+    SWITCHED,
+    TO_MARKED,
+    TO_SUBMITTED,
+    TODAY,
+    UNVERIFIED,
+    UPLOADED,
+    VERIFIED_LATER,
+    YELLOW,
+    box,
+    discard,
+    follow,
+    given,
+    mark,
+    mark_fields,
+    may_seal,
+    progress,
+    push,
+    reviewed,
+    seal_over,
+    state_fields,
+    submit,
+    submitted,
+    supplement,
+    switch,
+    upload,
+    verdict,
+    verify,
+    withdraw,
+)
 from services.certificate import domain
-
-ME, STRANGER, ID, VERIFICATION, PUSH, DOMAIN = "s", "another", "c", "k", "p", "ln-bidding"
-AT = datetime(2026, 11, 23, 8, tzinfo=UTC)
-TODAY = date(2026, 11, 23)
-LICENCE = catalogue.load().type("business_license")
-#: As most types are: changed by supplement only.
-KIND = replace(LICENCE, revisable=False)
-UNVERIFIED = replace(KIND, verification=False)
-
-HOLDER = types_pb2.Holder(subject_id=ME, uscc="91210102MA0YK0015B", name="沈阳云库建设有限公司")
-RENAMED = types_pb2.Holder(subject_id=ME, uscc=HOLDER.uscc, name="辽宁云库建设有限公司", former_names=[HOLDER.name])
-PAGES = [types_pb2.Page(number=1, width=595, height=842), types_pb2.Page(number=2, width=842, height=595)]
-DOCUMENT = types_pb2.Document(sha256="ab" * 32, size=10, media_type="application/pdf", pages=PAGES, file_name="执照.pdf")
-OTHER = types_pb2.Document(sha256="cd" * 32, size=20, media_type="image/png", pages=PAGES[:1], file_name="执照.png")
-REQUIRED = {
-    "uscc": HOLDER.uscc,
-    "company_name": HOLDER.name,
-    "company_type": "有限责任公司",
-    "address": "沈阳市和平区南京南街1号",
-    "legal_rep_name": "王建国",
-    "established_on": "2016-03-01",
-    "business_scope": "房屋建筑工程施工",
-    "registration_authority": "沈阳市市场监督管理局",
-}
-
-
-def box(x0: float = 0.1, y0: float = 0.1, x1: float = 0.5, y1: float = 0.2) -> types_pb2.Box:
-    return types_pb2.Box(x0=x0, y0=y0, x1=x1, y1=y1)
-
-
-def mark(field: str = "uscc", page: int = 1, at: types_pb2.Box | None = None) -> types_pb2.Mark:
-    return types_pb2.Mark(field=field, page=page, box=at or box())
-
-
-# -- events that may have happened -------------------------------------------------------------------------------------
-
-READ = types_pb2.RecognisedField(field="uscc", value=HOLDER.uscc, confidence=0.9, page=1, box=box())
-DRAFTED = events_pb2.CertificateDrafted(
-    certificate_id=ID, holder=HOLDER, type=KIND.code, mode=types_pb2.MODE_SMART, catalogue_version="1", version=1
-)
-UPLOADED = events_pb2.CertificateUploaded(certificate_id=ID, type=KIND.code, mode=types_pb2.MODE_SMART, document=DOCUMENT, version=2)
-RECOGNISED = events_pb2.RecognitionRecorded(
-    certificate_id=ID, document_sha256=DOCUMENT.sha256, fields=[READ], engine="e", engine_version="e-1", pages_rendered=2
-)
-READ_LATER = events_pb2.RecognitionDelayed(certificate_id=ID, document_sha256=DOCUMENT.sha256, reason="recognition_timeout")
-STATED = events_pb2.FieldsStated(certificate_id=ID, fields=REQUIRED, version=3)
-MARKED = events_pb2.FieldsMarked(certificate_id=ID, document=DOCUMENT, marks=[mark()], version=4, type=KIND.code)
-SWITCHED = events_pb2.ModeSwitched(certificate_id=ID, mode=types_pb2.MODE_MANUAL, version=4)
-CHANGED = events_pb2.FieldsStated(certificate_id=ID, fields=REQUIRED | {"legal_rep_name": "李建国"}, version=5)
-ASKED = events_pb2.VerificationRequested(
-    certificate_id=ID,
-    verification_id=VERIFICATION,
-    holder=HOLDER,
-    type=KIND.code,
-    document=DOCUMENT,
-    fields=REQUIRED,
-    marks=[mark()],
-    version=4,
-    catalogue_version="1",
-)
-VERIFIED_LATER = events_pb2.VerificationDelayed(certificate_id=ID, verification_id=VERIFICATION, version=4, reason="recognition_timeout")
-LOCKED = events_pb2.DocumentLocked(certificate_id=ID, sha256=DOCUMENT.sha256, retain_until_us=1)
-SEAL = types_pb2.Seal(seal_id="z", version=4, sealed_sha256="ef" * 32, size=30, signer_name=HOLDER.name, signer_uscc=HOLDER.uscc)
-SEALED = events_pb2.SealRecorded(certificate_id=ID, seal=SEAL)
-SUBMITTED = events_pb2.Submitted(
-    certificate_id=ID,
-    holder=HOLDER,
-    type=KIND.code,
-    version=4,
-    unique_code=domain.unique_code("L", ID),
-    light=types_pb2.LIGHT_GREEN,
-    fields=REQUIRED,
-    document=DOCUMENT,
-    seal=SEAL,
-)
-DISCARDED = events_pb2.Discarded(certificate_id=ID)
-BEGUN = events_pb2.SupplementBegun(certificate_id=ID, version=5)
-ABANDONED = events_pb2.SupplementAbandoned(certificate_id=ID, version=4)
-PUSHED = events_pb2.PushRequested(
-    certificate_id=ID,
-    push_id=PUSH,
-    number=1,
-    domain_id=DOMAIN,
-    holder=HOLDER,
-    type=KIND.code,
-    version=4,
-    unique_code=SUBMITTED.unique_code,
-    light=types_pb2.LIGHT_GREEN,
-    fields=REQUIRED,
-    document=DOCUMENT,
-    seal=SEAL,
-)
-TAKEN_BACK = events_pb2.PushWithdrawalRequested(certificate_id=ID, push_id=PUSH)
-
-
-def verdict(light: types_pb2.Light.ValueType, version: int = 4, verification_id: str = VERIFICATION) -> events_pb2.VerdictRecorded:
-    return events_pb2.VerdictRecorded(
-        certificate_id=ID,
-        verification_id=verification_id,
-        version=version,
-        light=light,
-        fields=[types_pb2.FieldVerdict(field="uscc", verdict=types_pb2.VERDICT_MATCH, stated=HOLDER.uscc, recognised=HOLDER.uscc)],
-        rules_version="1",
-        engine_version="e-1",
-    )
-
-
-def progress(state: str) -> events_pb2.PushProgressRecorded:
-    return events_pb2.PushProgressRecorded(certificate_id=ID, push_id=PUSH, state=state, at_us=1)
-
-
-def reviewed(decision: str) -> events_pb2.ReviewRecorded:
-    return events_pb2.ReviewRecorded(
-        certificate_id=ID, push_id=PUSH, domain_id=DOMAIN, version=4, decision=decision, opinion="已核", reviewed_at_us=1_000_000
-    )
-
-
-RED, YELLOW, GREEN = (verdict(light) for light in (types_pb2.LIGHT_RED, types_pb2.LIGHT_YELLOW, types_pb2.LIGHT_GREEN))
-TO_MARKED = (DRAFTED, UPLOADED, STATED, MARKED)
-TO_SUBMITTED = (*TO_MARKED, ASKED, GREEN, SEALED, SUBMITTED)
-
-
-def submitted(light: types_pb2.Light.ValueType) -> events_pb2.Submitted:
-    event = events_pb2.Submitted()
-    event.CopyFrom(SUBMITTED)
-    event.light = light
-    return event
-
-
-#: A certificate that may be supplemented.
-ACCEPTED = (*TO_MARKED, ASKED, YELLOW, SEALED, submitted(types_pb2.LIGHT_YELLOW))
-
-HISTORIES: Final[dict[str, tuple[Message, ...]]] = {
-    "nothing": (),
-    "draft": (DRAFTED,),
-    "document": (DRAFTED, UPLOADED),
-    "read_later": (DRAFTED, UPLOADED, READ_LATER),
-    "recognised": (DRAFTED, UPLOADED, READ_LATER, RECOGNISED),
-    "locked": (DRAFTED, UPLOADED, LOCKED),
-    "stated": (DRAFTED, UPLOADED, STATED),
-    "marked": TO_MARKED,
-    "running": (*TO_MARKED, ASKED),
-    "delayed": (*TO_MARKED, ASKED, VERIFIED_LATER),
-    "red": (*TO_MARKED, ASKED, RED),
-    "yellow": (*TO_MARKED, ASKED, YELLOW),
-    "green": (*TO_MARKED, ASKED, VERIFIED_LATER, GREEN),
-    "changed": (*TO_MARKED, ASKED, CHANGED),
-    "stale": (*TO_MARKED, ASKED, GREEN, CHANGED),
-    "late": (*TO_MARKED, ASKED, CHANGED, GREEN),
-    "sealed": (*TO_MARKED, ASKED, GREEN, SEALED),
-    "unsealed": (*TO_MARKED, ASKED, GREEN, SEALED, CHANGED),
-    "discarded": (*TO_MARKED, SWITCHED, DISCARDED),
-    "submitted": TO_SUBMITTED,
-    "pushed": (*TO_SUBMITTED, PUSHED),
-    "asked_back": (*TO_SUBMITTED, PUSHED, TAKEN_BACK),
-    "delivered": (*TO_SUBMITTED, PUSHED, progress("DELIVERED")),
-    "acknowledged": (*TO_SUBMITTED, PUSHED, progress("DELIVERED"), progress("ACKNOWLEDGED")),
-    "withdrawn": (*TO_SUBMITTED, PUSHED, TAKEN_BACK, progress("WITHDRAWN")),
-    "approved": (*TO_SUBMITTED, PUSHED, reviewed("approved")),
-    "rejected": (*TO_SUBMITTED, PUSHED, reviewed("rejected")),
-    "supplement": (*ACCEPTED, BEGUN),
-    "abandoned": (*ACCEPTED, BEGUN, ABANDONED),
-}
-
-
-def given(*events: Message) -> domain.State:
-    """The state after these events, a second apart."""
-    state = domain.State()
-    for number, event in enumerate(events):
-        state = domain.evolve(state, event, AT + timedelta(seconds=number))
-    return state
 
 
 def refused(code: str, *pointers: str, **params: str) -> Any:
@@ -202,153 +97,78 @@ def refused(code: str, *pointers: str, **params: str) -> Any:
 
 # -- every command in every state --------------------------------------------------------------------------------------
 
-Command = Callable[[domain.State, str, int], Sequence[Message]]
-
-
-def upload(state: domain.State, subject: str = ME, version: int = 0, document: types_pb2.Document = OTHER) -> list[Message]:
-    return domain.upload(state, subject, document, version)
-
-
-def state_fields(
-    state: domain.State,
-    subject: str = ME,
-    version: int = 0,
-    fields: Mapping[str, str] | None = None,
-    absent: Sequence[str] | None = None,
-) -> list[Message]:
-    return domain.state_fields(state, subject, KIND, {"legal_rep_name": "赵一"} if fields is None else fields, absent, version)
-
-
-def mark_fields(
-    state: domain.State, subject: str = ME, version: int = 0, marks: Sequence[types_pb2.Mark] = (mark("company_name"),)
-) -> list[Message]:
-    return domain.mark_fields(state, subject, KIND, marks, version)
-
-
-def switch(state: domain.State, subject: str = ME, version: int = 0, mode: Any = types_pb2.MODE_MANUAL) -> list[Message]:
-    return domain.switch_mode(state, subject, KIND, mode, version)
-
-
-def verify(
-    state: domain.State,
-    subject: str = ME,
-    version: int = 0,
-    holder: types_pb2.Holder = HOLDER,
-    kind: catalogue.CertificateType = KIND,
-) -> list[Message]:
-    return domain.request_verification(
-        state, subject, kind, verification_id="k2", holder=holder, catalogue_version="2", expected_version=version
-    )
-
-
-def may_seal(
-    state: domain.State, subject: str = ME, version: int = 0, kind: catalogue.CertificateType = KIND
-) -> list[service_pb2.Certificate]:
-    return [domain.may_seal(state, subject, kind, version)]
-
-
-def submit(
-    state: domain.State, subject: str = ME, version: int = 0, kind: catalogue.CertificateType = KIND, today: date = TODAY
-) -> list[Message]:
-    return domain.submit(state, subject, kind, today=today, expected_version=version)
-
-
-def supplement(state: domain.State, subject: str = ME, version: int = 0, kind: catalogue.CertificateType = KIND) -> list[Message]:
-    return domain.begin_supplement(state, subject, kind, version)
-
-
-def discard(state: domain.State, subject: str = ME, version: int = 0) -> list[Message]:
-    return domain.discard(state, subject, version)
-
-
-def push(state: domain.State, subject: str = ME, version: int = 0, push_id: str = "p2", to: str = DOMAIN) -> list[Message]:
-    return domain.request_push(state, subject, push_id=push_id, domain_id=to)
-
-
-def withdraw(state: domain.State, subject: str = ME, version: int = 0, push_id: str = PUSH) -> list[Message]:
-    return domain.withdraw_push(state, subject, push_id)
-
-
-COMMANDS: Final[dict[str, tuple[Command, type[Message]]]] = {
-    "upload": (upload, events_pb2.CertificateUploaded),
-    "state": (state_fields, events_pb2.FieldsStated),
-    "mark": (mark_fields, events_pb2.FieldsMarked),
-    "switch": (switch, events_pb2.ModeSwitched),
-    "verify": (verify, events_pb2.VerificationRequested),
-    "seal": (may_seal, service_pb2.Certificate),
-    "submit": (submit, events_pb2.Submitted),
-    "discard": (discard, events_pb2.Discarded),
-    "supplement": (supplement, events_pb2.SupplementBegun),
-    "push": (push, events_pb2.PushRequested),
-    "withdraw": (withdraw, events_pb2.PushWithdrawalRequested),
-}
-
 #: + : its event; abandoned: the supplement is given up; - : nothing, no refusal; otherwise the refusal.
 DECISIONS = """
-             upload      state            mark             switch      verify           seal                 submit               discard     push          withdraw         supplement
-nothing      not_found   not_found        not_found        not_found   not_found        not_found            not_found            not_found   not_found     not_found        not_found
-draft        +           +                document_missing +           document_missing document_missing     field_required       +           not_submitted not_found        not_submitted
-document     +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
-read_later   +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
-recognised   +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
-locked       +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted
-stated       +           +                +                +           +                verification_missing verification_missing +           not_submitted not_found        not_submitted
-marked       +           +                +                +           +                verification_missing verification_missing +           not_submitted not_found        not_submitted
-running      +           +                +                +           -                verification_running verification_running +           not_submitted not_found        not_submitted
-delayed      +           +                +                +           -                verification_running verification_running +           not_submitted not_found        not_submitted
-red          +           +                +                +           +                light_red            light_red            +           not_submitted not_found        not_submitted
-yellow       +           +                +                +           +                +                    seal_missing         +           not_submitted not_found        not_submitted
-green        +           +                +                +           +                +                    seal_missing         +           not_submitted not_found        not_submitted
-changed      +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
-stale        +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
-late         +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
-sealed       +           +                +                wrong_state -                +                    +                    +           not_submitted not_found        not_submitted
-unsealed     +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted
-discarded    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          -           not_submitted not_found        wrong_state
-submitted    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        light_green_locked
-pushed       wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
-asked_back   wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
-delivered    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
-acknowledged wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked
-withdrawn    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             -                light_green_locked
-approved     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked
-rejected     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked
-supplement   +           key_field_locked +                +           +                verification_stale   verification_stale   abandoned   +             not_found        -
-abandoned    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        +
+             upload      state            mark             switch      verify           seal                 submit               discard     push          withdraw         supplement         follow
+nothing      not_found   not_found        not_found        not_found   not_found        not_found            not_found            not_found   not_found     not_found        not_found          not_found
+draft        +           +                document_missing +           document_missing document_missing     field_required       +           not_submitted not_found        not_submitted      not_submitted
+document     +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted      not_submitted
+read_later   +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted      not_submitted
+recognised   +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted      not_submitted
+locked       +           +                +                +           +                verification_missing field_required       +           not_submitted not_found        not_submitted      not_submitted
+stated       +           +                +                +           +                verification_missing verification_missing +           not_submitted not_found        not_submitted      not_submitted
+marked       +           +                +                +           +                verification_missing verification_missing +           not_submitted not_found        not_submitted      not_submitted
+running      +           +                +                +           -                verification_running verification_running +           not_submitted not_found        not_submitted      not_submitted
+delayed      +           +                +                +           -                verification_running verification_running +           not_submitted not_found        not_submitted      not_submitted
+red          +           +                +                +           +                light_red            light_red            +           not_submitted not_found        not_submitted      not_submitted
+yellow       +           +                +                +           +                +                    seal_missing         +           not_submitted not_found        not_submitted      not_submitted
+green        +           +                +                +           +                +                    seal_missing         +           not_submitted not_found        not_submitted      not_submitted
+changed      +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted      not_submitted
+stale        +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted      not_submitted
+late         +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted      not_submitted
+sealed       +           +                +                wrong_state -                +                    +                    +           not_submitted not_found        not_submitted      not_submitted
+unsealed     +           +                +                +           +                verification_stale   verification_stale   +           not_submitted not_found        not_submitted      not_submitted
+discarded    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          -           not_submitted not_found        wrong_state        not_submitted
+submitted    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        light_green_locked +
+pushed       wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked +
+asked_back   wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked +
+delivered    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked +
+acknowledged wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state push_exists   +                light_green_locked +
+withdrawn    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             -                light_green_locked +
+approved     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked +
+rejected     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked +
+supplement   +           key_field_locked +                +           +                verification_stale   verification_stale   abandoned   +             not_found        -                  supplement_open
+abandoned    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        +                  +
+followed     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        successor_exists   successor_exists
+released     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        light_green_locked +
+superseded   certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded + certificate_superseded certificate_superseded
 """  # noqa: E501 (a table)
 
 #: + : taken into the history; - : passed over. The verdict, the seal and the readings are over version 4 and its document.
 WORDS_TAKEN = """
-              recognition read_later verdict verify_later seal lock delivered acknowledged withdrawn review
-nothing       -           -          -       -            -    -    -         -            -         -
-draft         -           -          -       -            -    -    -         -            -         -
-document      +           +          -       -            -    +    -         -            -         -
-read_later    +           -          -       -            -    +    -         -            -         -
-recognised    -           -          -       -            -    +    -         -            -         -
-locked        +           +          -       -            -    -    -         -            -         -
-stated        +           +          -       -            -    +    -         -            -         -
-marked        +           +          -       -            +    +    -         -            -         -
-running       +           +          +       +            +    +    -         -            -         -
-delayed       +           +          +       -            +    +    -         -            -         -
-red           +           +          -       -            +    +    -         -            -         -
-yellow        +           +          -       -            +    +    -         -            -         -
-green         +           +          -       -            +    +    -         -            -         -
-changed       +           +          +       -            -    +    -         -            -         -
-stale         +           +          -       -            -    +    -         -            -         -
-late          +           +          -       -            -    +    -         -            -         -
-sealed        +           +          -       -            -    +    -         -            -         -
-unsealed      +           +          -       -            -    +    -         -            -         -
-discarded     +           +          -       -            -    +    -         -            -         -
-submitted     +           +          -       -            -    +    -         -            -         -
-pushed        +           +          -       -            -    +    +         +            +         +
-asked_back    +           +          -       -            -    +    +         +            +         +
-delivered     +           +          -       -            -    +    -         +            +         +
-acknowledged  +           +          -       -            -    +    -         -            +         +
-withdrawn     +           +          -       -            -    +    -         -            -         -
-approved      +           +          -       -            -    +    -         -            -         -
-rejected      +           +          -       -            -    +    -         -            -         -
-supplement    +           +          -       -            -    +    -         -            -         -
-abandoned     +           +          -       -            -    +    -         -            -         -
+              recognition read_later verdict verify_later seal lock delivered acknowledged withdrawn review release supersede
+nothing       -           -          -       -            -    -    -         -            -         -  -       -
+draft         -           -          -       -            -    -    -         -            -         -  -       -
+document      +           +          -       -            -    +    -         -            -         -  -       -
+read_later    +           -          -       -            -    +    -         -            -         -  -       -
+recognised    -           -          -       -            -    +    -         -            -         -  -       -
+locked        +           +          -       -            -    -    -         -            -         -  -       -
+stated        +           +          -       -            -    +    -         -            -         -  -       -
+marked        +           +          -       -            -    +    -         -            -         -  -       -
+running       +           +          +       +            -    +    -         -            -         -  -       -
+delayed       +           +          +       -            -    +    -         -            -         -  -       -
+red           +           +          -       -            -    +    -         -            -         -  -       -
+yellow        +           +          -       -            -    +    -         -            -         -  -       -
+green         +           +          -       -            +    +    -         -            -         -  -       -
+changed       +           +          +       -            -    +    -         -            -         -  -       -
+stale         +           +          -       -            -    +    -         -            -         -  -       -
+late          +           +          -       -            -    +    -         -            -         -  -       -
+sealed        +           +          -       -            -    +    -         -            -         -  -       -
+unsealed      +           +          -       -            -    +    -         -            -         -  -       -
+discarded     +           +          -       -            -    +    -         -            -         -  -       -
+submitted     +           +          -       -            -    +    -         -            -         -  -       -
+pushed        +           +          -       -            -    +    +         +            +         +  -       -
+asked_back    +           +          -       -            -    +    +         +            +         +  -       -
+delivered     +           +          -       -            -    +    -         +            +         +  -       -
+acknowledged  +           +          -       -            -    +    -         -            +         +  -       -
+withdrawn     +           +          -       -            -    +    -         -            -         -  -       -
+approved      +           +          -       -            -    +    -         -            -         -  -       -
+rejected      +           +          -       -            -    +    -         -            -         -  -       -
+supplement    +           +          -       -            -    +    -         -            -         -  -       -
+abandoned     +           +          -       -            -    +    -         -            -         -  -       -
+followed      +           +          -       -            -    +    -         -            -         -      +       +
+released      +           +          -       -            -    +    -         -            -         -      -       -
+superseded    +           +          -       -            -    +    +         +            +         +      -       -
 """
 
 WORDS: Final[dict[str, Callable[[domain.State], list[Message]]]] = {
@@ -362,6 +182,8 @@ WORDS: Final[dict[str, Callable[[domain.State], list[Message]]]] = {
     "acknowledged": lambda state: domain.record_progress(state, progress("ACKNOWLEDGED")),
     "withdrawn": lambda state: domain.record_progress(state, progress("WITHDRAWN")),
     "review": lambda state: domain.record_review(state, reviewed("approved")),
+    "release": lambda state: domain.release_successor(state, NEXT),
+    "supersede": lambda state: domain.supersede(state, NEXT),
 }
 
 
@@ -375,6 +197,7 @@ def test_the_tables_leave_nothing_out() -> None:
     assert {(state, command) for state, command, _ in cells(DECISIONS)} == {(s, c) for s in HISTORIES for c in COMMANDS}
     assert {(state, word) for state, word, _ in cells(WORDS_TAKEN)} == {(s, w) for s in HISTORIES for w in WORDS}
     assert {type(event) for history in HISTORIES.values() for event in history} == set(domain.EVENTS)
+    assert set(MEANINGS) == set(HISTORIES)
 
 
 @pytest.mark.parametrize(("situation", "command", "expected"), cells(DECISIONS))
@@ -419,6 +242,7 @@ def test_what_is_another_subjects_isnt_there_whatever_else_is_wrong(situation: s
         "supplement": lambda: supplement(state, STRANGER, 99),
         "push": lambda: push(state, STRANGER, push_id=PUSH),
         "withdraw": lambda: withdraw(state, STRANGER, push_id="unknown"),
+        "follow": lambda: follow(state, STRANGER, person="another"),
     }
     with refused("not_found"):
         wrong[command]()
@@ -426,7 +250,7 @@ def test_what_is_another_subjects_isnt_there_whatever_else_is_wrong(situation: s
 
 @pytest.mark.parametrize(
     ("situation", "command", "expected"),
-    [cell for cell in cells(DECISIONS) if cell[0] not in ("nothing", "discarded") and cell[1] not in ("push", "withdraw")],
+    [cell for cell in cells(DECISIONS) if cell[0] not in ("nothing", "discarded") and cell[1] not in ("push", "withdraw", "follow")],
 )
 def test_who_read_another_version_is_told_first(situation: str, command: str, expected: str) -> None:
     state = given(*HISTORIES[situation])
@@ -852,8 +676,33 @@ def test_what_may_be_sealed_is_what_stands() -> None:
 
 @pytest.mark.parametrize("version", [0, 3, 5])
 def test_a_seal_of_another_version_is_passed_over(version: int) -> None:
-    other = types_pb2.Seal(seal_id="y", version=version)
+    other = seal_over(given(*HISTORIES["green"]), "y")
+    assert domain.record_seal(given(*HISTORIES["green"]), ID, other)
+    other.version = version
     assert domain.record_seal(given(*HISTORIES["green"]), ID, other) == []
+
+
+@pytest.mark.parametrize("verdict_then", [GREEN.light, YELLOW.light])
+def test_a_seal_prepared_under_a_former_verification_is_passed_over(verdict_then: types_pb2.Light.ValueType) -> None:
+    """The values are the same, so the version is; but the statement in the sealed PDF names a verification that no longer counts."""
+    before = given(*HISTORIES["green"])
+    prepared = seal_over(before, "y")
+    (again,) = verify(before)
+    running = given(*HISTORIES["green"], again)
+    told = verdict(verdict_then, 4, "k2")
+    after = given(*HISTORIES["green"], again, told)
+    assert running.view.version == after.view.version == prepared.version
+    for state in (running, after):
+        assert not domain.covers(prepared, state.view)
+        assert domain.record_seal(state, ID, prepared) == []
+    assert domain.record_seal(after, ID, seal_over(after, "y2"))
+
+
+def test_a_seal_without_its_statement_is_none() -> None:
+    state = given(*HISTORIES["green"])
+    bare = seal_over(state, "y")
+    bare.ClearField("statement_sha256")
+    assert domain.record_seal(state, ID, bare) == []
 
 
 def test_a_seal_is_taken_once_and_of_this_certificate_only() -> None:
@@ -865,7 +714,7 @@ def test_a_seal_is_taken_once_and_of_this_certificate_only() -> None:
     assert (sealed.view.seal, sealed.view.light, sealed.view.version) == (SEAL, types_pb2.LIGHT_GREEN, 4)
     assert domain.record_seal(sealed, ID, SEAL) == []
     # Sealed once more, e.g. with a renewed key: the newer seal stands.
-    (newer,) = domain.record_seal(sealed, ID, types_pb2.Seal(seal_id="y", version=4))
+    (newer,) = domain.record_seal(sealed, ID, seal_over(sealed, "y"))
     assert domain.evolve(sealed, newer, AT).view.seal.seal_id == "y"
 
 
@@ -1082,13 +931,6 @@ def asked(version: int, identity: str = "k2") -> events_pb2.VerificationRequeste
     return event
 
 
-def seal_of(version: int, identity: str = "z2") -> types_pb2.Seal:
-    seal = types_pb2.Seal()
-    seal.CopyFrom(SEAL)
-    seal.version, seal.seal_id = version, identity
-    return seal
-
-
 def begin(*events: Message, subject: str = ME, kind: catalogue.CertificateType = KIND, version: int = 0) -> list[Message]:
     return domain.begin_supplement(given(*events), subject, kind, version)
 
@@ -1150,7 +992,7 @@ def test_submitting_it_makes_a_new_version_under_the_same_code(light: types_pb2.
     history = (*OPEN, COMPLETED, asked(6), verdict(light, 6, "k2"))
     with refused("seal_missing"):
         enter(*history)
-    sealed = (*history, *domain.record_seal(given(*history), ID, seal_of(6)))
+    sealed = (*history, *domain.record_seal(given(*history), ID, seal_over(given(*history), "z2")))
     (event,) = enter(*sealed)
     view = given(*sealed, event).view
     assert (view.unique_code, view.version, view.light, view.supplementing) == (SUBMITTED.unique_code, 6, light, False)
@@ -1183,11 +1025,13 @@ def test_giving_it_up_brings_back_what_was_accepted() -> None:
 
 
 def test_no_content_version_comes_twice_so_a_late_seal_finds_no_other_content() -> None:
+    seal = seal_over(given(*OPEN, COMPLETED), "z2")
+    assert domain.record_seal(given(*OPEN, COMPLETED), ID, seal)
     history = (*OPEN, COMPLETED, ABANDONED)
-    assert domain.record_seal(given(*history), ID, seal_of(6)) == []
+    assert domain.record_seal(given(*history), ID, seal) == []
     (again,) = begin(*history)
     assert again == events_pb2.SupplementBegun(certificate_id=ID, version=7)
-    assert domain.record_seal(given(*history, again), ID, seal_of(6)) == []
+    assert domain.record_seal(given(*history, again), ID, seal) == []
 
 
 def test_a_push_pins_the_accepted_version_while_a_supplement_is_open() -> None:
@@ -1197,6 +1041,63 @@ def test_a_push_pins_the_accepted_version_while_a_supplement_is_open() -> None:
     assert dict(event.fields) == REQUIRED
     with refused("push_exists"):
         push(given(*OPEN, COMPLETED, event), push_id="p3")
+
+
+# -- certificates that follow one another -------------------------------------------------------------------------------
+
+
+def test_what_is_to_be_followed_is_of_the_same_kind_and_told_where_it_is_wrong() -> None:
+    state = given(*TO_SUBMITTED)
+    assert follow(state, successor=NEXT) == [FOLLOWED]
+    for wrong in (follow_other_type, follow_other_person):
+        with refused("supersedes_other", "/supersedes"):
+            wrong(state)
+    with refused("not_found", "/supersedes"):
+        follow(state, STRANGER)
+    with refused("not_submitted", "/supersedes"):
+        follow(given(*HISTORIES["discarded"]))
+
+
+def follow_other_type(state: domain.State) -> list[Message]:
+    return follow(state, kind=catalogue.load().type("patent"))
+
+
+def follow_other_person(state: domain.State) -> list[Message]:
+    return follow(state, person="n")
+
+
+def test_one_living_successor_until_it_is_discarded() -> None:
+    followed = given(*HISTORIES["followed"])
+    assert follow(followed, successor=NEXT) == []  # the same again
+    with refused("successor_exists", "/supersedes"):
+        follow(followed)
+    assert domain.release_successor(followed, "c3") == []
+    released = given(*HISTORIES["released"])
+    assert released.view.successor_id == ""
+    assert follow(released) == [events_pb2.SuccessorBegun(certificate_id=ID, successor_id="c3")]
+
+
+def test_who_was_followed_shows_its_successor_and_changes_no_more() -> None:
+    before, after = given(*HISTORIES["followed"]).view, given(*HISTORIES["superseded"]).view
+    assert (before.state, before.successor_id) == ("submitted", NEXT)
+    assert (after.state, after.successor_id, after.unique_code, after.accepted) == ("superseded", NEXT, before.unique_code, before.accepted)
+    assert domain.supersede(given(*HISTORIES["followed"]), "c3") == []
+    # What a domain still had to say about it is taken in.
+    assert [one.state for one in given(*HISTORIES["superseded"], reviewed("approved")).view.pushes] == ["approved"]
+
+
+def test_a_successor_names_whom_it_follows_from_its_draft_to_its_seal() -> None:
+    (drafted,) = draft(given(), supersedes="c0")
+    assert isinstance(drafted, events_pb2.CertificateDrafted)
+    past = (drafted, *HISTORIES["green"][1:])
+    state = given(*past)
+    assert state.view.supersedes == "c0"
+    assert b'"supersedes":"c0"' in domain.statement(state.view)
+    assert b"supersedes" not in domain.statement(given(*HISTORIES["green"]).view)
+    (sealed,) = domain.record_seal(state, ID, seal_over(state, "z"))
+    (event,) = submit(given(*past, sealed))
+    assert isinstance(event, events_pb2.Submitted)
+    assert event.supersedes == "c0"
 
 
 # -- what the catalogue leaves out, and basic information --------------------------------------------------------------

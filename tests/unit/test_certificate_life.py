@@ -6,6 +6,7 @@ it keeps its own account, by content rather than by version: what each verdict a
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from typing import Any
 
 from google.protobuf.message import Message
@@ -61,6 +62,11 @@ def content(view: service_pb2.Certificate) -> str:
     """What a verdict and a seal are over, as text: the document, what is stated, what is declared absent, the marks."""
     marks = [one.SerializeToString(deterministic=True) for one in view.marks]
     return repr((view.document.sha256, sorted(view.fields.items()), list(view.absent), marks))
+
+
+def shown(view: service_pb2.Certificate) -> str:
+    """What a seal is over: the content, and the verification that the page showed beside it."""
+    return repr((content(view), view.verification.id, view.light, view.holder.name))
 
 
 @dataclass
@@ -171,9 +177,10 @@ class Life(RuleBasedStateMachine):
             view = domain.may_seal(self.state, "s", self.kind, self.expected(offset))
         except YunkuError:
             return
-        seal = types_pb2.Seal(seal_id=self.fresh("z"), version=view.version)
+        digest = sha256(domain.statement(view)).hexdigest()
+        seal = types_pb2.Seal(seal_id=self.fresh("z"), version=view.version, statement_sha256=digest)
         self.account.seals.append(seal)
-        self.account.sealed[seal.seal_id] = content(view)
+        self.account.sealed[seal.seal_id] = shown(view)
 
     @rule(offset=EXPECTED)
     def submit(self, offset: int | None) -> None:
@@ -310,7 +317,7 @@ class Life(RuleBasedStateMachine):
         assert self.account.submissions == 1
         assert all(one.name in event.fields for one in self.kind.fields if one.required)
         assert (event.version, event.seal.version) == (view.version, view.version)
-        assert self.account.sealed[event.seal.seal_id] == content(view)
+        assert self.account.sealed[event.seal.seal_id] == shown(view)
         assert (dict(event.fields), event.document, event.seal, event.light) == (dict(view.fields), view.document, view.seal, view.light)
         assert "business_term" not in event.fields  # the only term that is dealt has expired
         if self.kind.verification:
@@ -342,7 +349,7 @@ class Life(RuleBasedStateMachine):
         view = self.state.view
         if view.HasField("seal"):
             assert view.seal.version == view.version
-            assert self.account.sealed[view.seal.seal_id] == content(view)
+            assert self.account.sealed[view.seal.seal_id] == shown(view)
 
     @invariant()
     def what_is_submitted_stays(self) -> None:

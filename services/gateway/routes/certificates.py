@@ -69,15 +69,16 @@ async def get_catalogue(request: Request) -> Response:
 # -- drafts and content ------------------------------------------------------------------------------------------------
 
 
-@router.post("/certificates", status_code=201, response_model=models.Certificate, responses=problems(401, 403))
+@router.post("/certificates", status_code=201, response_model=models.Certificate, responses=problems(401, 403, 409))
 async def draft(request: Request, body: models.DraftRequest, who: Session) -> Response:
-    """Begins an entry: a draft."""
+    """Begins an entry: a draft; one that `supersedes` another follows it once it is submitted."""
     asked = service_pb2.DraftCertificateRequest(
         type=body.type,
         mode=render.mode(body.mode),
         fields=body.fields,
         person_id=body.person_id or "",
         performance_id=body.performance_id or "",
+        supersedes=body.supersedes or "",
     )
     made = (await means_of(request).services.certificate.DraftCertificate(asked)).certificate
     return whole(request, made, 201, {"Location": f"/api/v1/certificates/{made.id}"})
