@@ -29,12 +29,28 @@ from kernel.values import BadValue
 
 HERE = Path(__file__).parent
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,59}")
-_HOLDERS = ("company_name", "uscc", "person_id")
 _MODES = ("SMART", "MANUAL")
 _DATES = ("date", "date_or_long", "period")
-# Number of fields that each plausibility rule takes: least and most.
-_RULES = {"not_after": (2, 2), "contains": (2, 2), "composed": (2, 4), "years_between": (2, 2)}
-_UNITS = ("", "元", "万元", "亿元")
+_TIMES = (*_DATES, "month", "months", "year")
+_ANY = tuple(values.KINDS)
+# What each plausibility rule takes: the least number of fields, and the kinds of each (the last for all that follow).
+_RULES: dict[str, tuple[int, tuple[tuple[str, ...], ...]]] = {
+    "not_after": (2, (_DATES, _DATES)),
+    "contains": (2, (_ANY, _ANY)),
+    "composed": (2, (_ANY,) * 4),
+    "years_between": (1, (_DATES, _DATES)),
+    "sum": (2, (("money",), *(("money", "amounts"),) * 11)),
+    "covers": (2, (("period", "months", "year"), _TIMES)),
+    "ended_by": (2, (_TIMES, ("date",))),
+    "fits": (2, (("enum", "string", "level"), ("enum", "level"))),
+    "birth_of": (2, (("id18",), ("date",))),
+    "gender_of": (2, (("id18",), ("enum",))),
+    "patent_number": (3, (("certno",), ("enum",), ("date",))),
+}
+# The kinds that may have what a field says beside its kind.
+_WITH_CHOICES = ("enum", "enums", "level")
+_UNITS = {"元": "money", "万元": "money", "亿元": "money", "%": "percent"}
+_HOLDER_KINDS = {"company_name": "org", "uscc": "uscc", "person_id": "id18"}
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -205,8 +221,11 @@ def _type(one: _Map, module: str) -> CertificateType:
         for name in rule.fields:
             if not made.has_field(name):
                 raise one.error(f"rule {rule.rule}: {made.code} has no field {name}", node)
-        if rule.rule in ("not_after", "years_between") and any(made.field(f).type not in _DATES for f in rule.fields):
-            raise one.error(f"rule {rule.rule} compares dates", node)
+        for name, kinds in zip(rule.fields, _RULES[rule.rule][1], strict=False):
+            if made.field(name).type not in kinds:
+                raise one.error(f"rule {rule.rule}: {name} is no {' or '.join(kinds)}", node)
+        if rule.rule == "fits":
+            _fits_makes_sense(one, made, rule, node)
     for field in made.fields:
         for name in field.composed_of:
             if not made.has_field(name) or name == field.name:
@@ -218,6 +237,17 @@ def _type(one: _Map, module: str) -> CertificateType:
     if made.verification and not any(field.compared and field.role is Role.KEY for field in made.fields):
         raise one.error(f"{made.code} is verified but has no KEY field")
     return made
+
+
+def _fits_makes_sense(one: _Map, made: CertificateType, rule: Rule, node: yaml.Node | None) -> None:
+    """Every value allowed must be one that the field takes, and every pattern must fit some choice of the first."""
+    first, second = (made.field(name) for name in rule.fields)
+    for pattern, allowed in rule.allowed.items():
+        if first.choices and not any(re.fullmatch(pattern, value) for value in first.choices):
+            raise one.error(f"rule fits: no choice of {first.name} is {pattern}", node)
+        for value in allowed:
+            if value not in second.choices:
+                raise one.error(f"rule fits: {value} is no choice of {second.name}", node)
 
 
 def _field(one: _Map) -> Field:
@@ -233,7 +263,7 @@ def _field(one: _Map) -> Field:
         choices=_choices(one),
         open=one.flag("open", default=False),
         unit=one.one_of("unit", _UNITS, ""),
-        holder=one.one_of("holder", _HOLDERS, ""),
+        holder=one.one_of("holder", _HOLDER_KINDS, ""),
         format=one.text("format", ""),
         printed_by=one.member("printed_by", PrintedBy, PrintedBy.DOCUMENT),
         composed_of=one.texts("composed_of"),
@@ -252,10 +282,16 @@ def _field_makes_sense(one: _Map, made: Field, choices: yaml.Node | None) -> Non
         raise one.error(f"{made.name} is printed: labels must say how")
     if made.holder and made.role is not Role.KEY:
         raise one.error(f"{made.name} ties the certificate to its holder and must be KEY")
-    if made.choices and made.type not in ("enum", "level"):
+    if made.holder and made.type != _HOLDER_KINDS[made.holder]:
+        raise one.error(f"{made.name} ties the certificate to its holder's {made.holder}: it must be {_HOLDER_KINDS[made.holder]}")
+    if made.choices and made.type not in _WITH_CHOICES:
         raise one.error(f"{made.name}: {made.type} has no choices")
-    if made.type == "enum" and not made.choices and not made.open:
+    if made.type in ("enum", "enums") and not made.choices and not made.open:
         raise one.error(f"{made.name}: an enumeration needs choices or must be open")
+    if made.unit and _UNITS[made.unit] != made.type:
+        raise one.error(f"{made.name}: {made.unit} is no unit of {made.type}")
+    if made.open and made.type not in ("enum", "enums"):
+        raise one.error(f"{made.name}: {made.type} can't be open")
     try:
         re.compile(made.format)
     except re.error as problem:
@@ -288,20 +324,45 @@ def _choices(one: _Map) -> dict[str, tuple[str, ...]]:
 
 
 def _rule(one: _Map) -> Rule:
-    years = one.rest.get("years")
+    years, allowed = one.rest.get("years"), one.rest.get("allowed")
     made = Rule(
         rule=one.one_of("rule", _RULES),
         fields=one.texts("fields"),
         severity=one.member("severity", Severity, Severity.LIGHT),
         years=tuple(int(y) for y in one.texts("years") if y.isascii() and y.isdigit()),
+        within=one.text("within", "", re.compile(r"[0-9]{1,9}")),
+        allowed=_allowed(one),
     )
     one.finish()
-    least, most = _RULES[made.rule]
-    if not least <= len(made.fields) <= most:
-        raise one.error(f"rule {made.rule} takes {least} to {most} fields")
+    least, kinds = _RULES[made.rule]
+    if not least <= len(made.fields) <= len(kinds):
+        raise one.error(f"rule {made.rule} takes {least} to {len(kinds)} fields")
     if (made.rule == "years_between") != bool(made.years):
         raise one.error("years (whole numbers) belong to years_between and must stand there", years)
+    if (made.rule == "fits") != bool(made.allowed):
+        raise one.error("allowed belongs to fits and must stand there", allowed)
+    if made.within and made.rule != "sum":
+        raise one.error("within belongs to sum")
     return made
+
+
+def _allowed(one: _Map) -> dict[str, tuple[str, ...]]:
+    """Patterns of one field's values, each with the values that another may have beside it."""
+    node = one.take("allowed", required=False)
+    if node is None:
+        return {}
+    inner = _Map(node, one.file)
+    found: dict[str, tuple[str, ...]] = {}
+    for pattern in list(inner.rest):
+        at = inner.rest[pattern]
+        try:
+            re.compile(pattern)
+        except re.error as problem:
+            raise one.error(f"allowed: {pattern} is no regular expression: {problem}", at) from None
+        found[pattern] = inner.texts(pattern)
+        if not found[pattern]:
+            raise one.error(f"allowed: {pattern} allows nothing", at)
+    return found
 
 
 def _document(one: _Map) -> DocumentSpec:

@@ -123,10 +123,17 @@ class Rule:
 
     rule: str
     """``not_after`` (first date ≤ second), ``contains`` (the first's text holds the second's), ``composed`` (the
-    first's text is the others' one after the other, or has them as one of its listed items), ``years_between``."""
+    first's text is the others' one after the other, or has them as one of its listed items), ``years_between``,
+    ``sum`` (the first is the others' sum), ``covers`` (the first's time holds the second's), ``ended_by`` (the first's
+    last day ≤ the second), ``fits`` (the second is one that ``allowed`` gives for the first), ``birth_of`` and
+    ``gender_of`` (the first's ID number says the second), ``patent_number`` (number, kind, day of filing)."""
     fields: tuple[str, ...]
     severity: Severity = Severity.LIGHT
     years: tuple[int, ...] = ()
+    within: str = ""
+    """``sum``: by how many yuan it may be off; rounding in thousands shows as such."""
+    allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """``fits``: a regular expression for the first's value, to values of the second. What none fits is not judged."""
 
 
 @dataclass(frozen=True, slots=True)

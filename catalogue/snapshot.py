@@ -22,7 +22,7 @@ def restore(text: str) -> CertificateType:
             **_tuples(document),
             "owner": Owner(document["owner"]),
             "fields": tuple(_field(one) for one in document["fields"]),
-            "plausibility": tuple(Rule(**{**_tuples(one), "severity": Severity(one["severity"])}) for one in document["plausibility"]),
+            "plausibility": tuple(_rule(one) for one in document["plausibility"]),
             "documents": tuple(DocumentSpec(**_tuples(one)) for one in document["documents"]),
         }
     )
@@ -32,6 +32,11 @@ def _field(document: dict[str, Any]) -> Field:
     choices = {value: tuple(aliases) for value, aliases in document["choices"].items()}
     enums = {"role": Role(document["role"]), "printed_by": PrintedBy(document["printed_by"])}
     return Field(**{**_tuples(document), **enums, "choices": choices})
+
+
+def _rule(document: dict[str, Any]) -> Rule:
+    allowed = {pattern: tuple(values) for pattern, values in document.get("allowed", {}).items()}
+    return Rule(**{**_tuples(document), "severity": Severity(document["severity"]), "allowed": allowed})
 
 
 def _tuples(document: dict[str, Any]) -> dict[str, Any]:

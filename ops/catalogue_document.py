@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import catalogue
-from catalogue import CertificateType, Field
+from catalogue import CertificateType, Field, Rule
 
 DOCUMENT: Final = Path(__file__).resolve().parents[1] / "docs" / "catalogue.md"
 
@@ -25,7 +25,7 @@ def render() -> str:
             lines += ["", f"### {one.label} (`{one.code}`)", "", _properties(one), ""]
             lines += ["| field | 名称 | type | role | required | remarks |", "| --- | --- | --- | --- | --- | --- |"]
             lines += [_row(field) for field in one.fields]
-            lines += [f"- {rule.rule}: {', '.join(rule.fields)} ({rule.severity.value})" for rule in one.plausibility]
+            lines += [_rule(rule) for rule in one.plausibility]
     return "\n".join(lines) + "\n"
 
 
@@ -53,6 +53,12 @@ def _row(field: Field) -> str:
         remarks.append(f"usually `{field.format}`")
     row = (f"`{field.name}`", field.label, field.type, field.role.value, "yes" if field.required else "no", "; ".join(remarks))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def _rule(rule: Rule) -> str:
+    more = [f"years {' or '.join(map(str, rule.years))}"] * bool(rule.years) + [f"within {rule.within} yuan"] * bool(rule.within)
+    more += [f"`{pattern}`: {'、'.join(allowed)}" for pattern, allowed in rule.allowed.items()]
+    return f"- {rule.rule}: {', '.join(rule.fields)} ({rule.severity.value})" + "".join(f"; {one}" for one in more)
 
 
 def main() -> int:

@@ -16,12 +16,15 @@ from __future__ import annotations
 from itertools import islice
 
 from kernel.values.codes import Id18, Phone, Uscc
-from kernel.values.dates import Date, DateOrLong, Month, Period
+from kernel.values.dates import Date, DateOrLong, Month, Months, Period, Year, first_day, last_day
+from kernel.values.figures import Int, Percent
 from kernel.values.folding import fold
 from kernel.values.kind import PLAIN, Kind, Spec, without_label
+from kernel.values.lists import Amounts, Enums, People
+from kernel.values.lists import total as _total
 from kernel.values.money import Money
 from kernel.values.problems import BadValue, Finding
-from kernel.values.words import Bool, CertNo, Enum, Int, Level, LevelText, Long, Org, Person, String
+from kernel.values.words import Bool, CertNo, Enum, Level, LevelText, Long, Org, Person, String
 
 __all__ = [
     "KINDS",
@@ -34,10 +37,13 @@ __all__ = [
     "checks",
     "display",
     "equal",
+    "first_day",
     "fold",
+    "last_day",
     "parse",
     "read",
     "spellings",
+    "total",
 ]
 
 KINDS: dict[str, Kind] = {
@@ -50,13 +56,19 @@ KINDS: dict[str, Kind] = {
         DateOrLong(),
         Period(),
         Month(),
+        Months(),
+        Year(),
         Money(),
+        Percent(),
+        Amounts(),
         Org(),
         Person(),
+        People(),
         CertNo(),
         Level(),
         LevelText(),
         Enum(),
+        Enums(),
         String(),
         Long(),
         Int(),
@@ -118,3 +130,8 @@ def checks(kind: str, value: str) -> tuple[Finding, ...]:
 def display(kind: str, value: str, spec: Spec = PLAIN) -> str:
     """The canonical value as people read it: 2026年3月1日, 5000万元, 是."""
     return next(iter(KINDS[kind].spellings(value, spec)), value)
+
+
+def total(kind: str, value: str) -> str:
+    """The canonical amount of money that a canonical ``money`` value is, or ``amounts`` come to."""
+    return _total(value) if kind == "amounts" else value

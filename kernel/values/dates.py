@@ -1,8 +1,9 @@
-"""Dates, months and periods, however a print writes them; the canonical forms are ISO 8601 or 长期."""
+"""Dates, months, years and periods, however a print writes them; the canonical forms are ISO 8601 or 长期."""
 
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from datetime import date
 
 from kernel.values.folding import clean, fold, trim_edges
@@ -183,6 +184,37 @@ def _period_edges(folded: str) -> str:
     return trim_edges(re.sub(r"(止|起|为止)$", "", text))
 
 
+def _month(folded: str) -> str:
+    """The month of a folded text that holds one month and nothing else."""
+    if found := _MONTH.fullmatch(folded):
+        year, month = int(found[1] or found[3]), int(found[2] or found[4])
+    elif found := _MONTH_WORDS.fullmatch(folded):
+        digits = digits_of(found[1].replace("O", "〇"))
+        if digits is None:
+            raise BadValue("month.shape")
+        year, month = int(digits), _count(found[2])
+    else:
+        raise BadValue("month.shape")
+    return _day(year, month, 1)[:7]
+
+
+def month_spellings(value: str) -> tuple[str, ...]:
+    """How prints write a month ``2026-03``, the most usual first."""
+    year, month = value.split("-")
+    m = str(int(month))
+    forms = (
+        f"{year}年{m}月",
+        f"{year}年{month}月",
+        value,
+        f"{year}.{month}",
+        f"{year}.{m}",
+        f"{year}/{month}",
+        f"{year}{month}",
+        f"{plain_digits(year)}年{plain_count(int(m))}月",
+    )
+    return tuple(dict.fromkeys(forms))
+
+
 class Month(Kind):
     """One month, canonical ``2026-03``."""
 
@@ -190,29 +222,80 @@ class Month(Kind):
     max_length = 40
 
     def parse(self, text: str, spec: Spec) -> str:
-        folded = fold(clean(text, self.max_length))
-        if found := _MONTH.fullmatch(folded):
-            year, month = int(found[1] or found[3]), int(found[2] or found[4])
-        elif found := _MONTH_WORDS.fullmatch(folded):
-            digits = digits_of(found[1].replace("O", "〇"))
-            if digits is None:
-                raise BadValue("month.shape")
-            year, month = int(digits), _count(found[2])
-        else:
-            raise BadValue("month.shape")
-        return _day(year, month, 1)[:7]
+        return _month(fold(clean(text, self.max_length)))
 
     def spellings(self, value: str, spec: Spec) -> tuple[str, ...]:
-        year, month = value.split("-")
-        m = str(int(month))
-        forms = (
-            f"{year}年{m}月",
-            f"{year}年{month}月",
-            value,
-            f"{year}.{month}",
-            f"{year}.{m}",
-            f"{year}/{month}",
-            f"{year}{month}",
-            f"{plain_digits(year)}年{plain_count(int(m))}月",
-        )
-        return tuple(dict.fromkeys(forms))
+        return month_spellings(value)
+
+
+class Months(Kind):
+    """From a month to a month, both included, canonical ``2026-01/2026-12``; a single month is from it to itself."""
+
+    name = "months"
+    max_length = 60
+    _separators = re.compile(r"至|到|--+|~+|-|/")
+
+    def parse(self, text: str, spec: Spec) -> str:
+        folded = _period_edges(fold(clean(text, self.max_length)))
+        found = set()
+        for cut in self._separators.finditer(folded):
+            try:
+                first, last = _month(_period_edges(folded[: cut.start()])), _month(_period_edges(folded[cut.end() :]))
+            except BadValue:
+                continue
+            found.add(f"{first}/{last}")
+        if not found:
+            try:
+                return "/".join([_month(folded)] * 2)
+            except BadValue:
+                pass
+        if len(found) != 1:
+            raise BadValue("months.shape")
+        return found.pop()
+
+    def read(self, text: str, spec: Spec) -> str:
+        return self.parse(_period_edges(fold(text)), spec)
+
+    def spellings(self, value: str, spec: Spec) -> tuple[str, ...]:
+        first, last = value.split("/")
+        pairs = list(zip(month_spellings(first), month_spellings(last), strict=False))
+        forms = [f"{a}至{b}" for a, b in pairs] + [f"自{a}至{b}" for a, b in pairs[:2]]
+        forms += [f"{a}-{b}" for a, b in pairs if "-" not in a] + [f"{a}起至{b}止" for a, b in pairs[:2]]
+        return tuple(dict.fromkeys(forms + list(month_spellings(first)) if first == last else forms))
+
+    def checks(self, value: str) -> tuple[Finding, ...]:
+        first, _, last = value.partition("/")
+        return (Finding("months.reversed"),) if last < first else ()
+
+
+class Year(Kind):
+    """One year, canonical ``2026``."""
+
+    name = "year"
+    max_length = 40
+    _shape = re.compile(rf"([0-9]{{4}}|[{_HAN}]{{4}})(?:年度?|度)?")
+
+    def parse(self, text: str, spec: Spec) -> str:
+        found = self._shape.fullmatch(fold(clean(text, self.max_length)))
+        digits = digits_of(found[1].replace("O", "〇")) if found else None
+        if digits is None:
+            raise BadValue("year.shape")
+        return _day(int(digits), 1, 1)[:4]
+
+    def spellings(self, value: str, spec: Spec) -> tuple[str, ...]:
+        return (f"{value}年度", f"{value}年", value, f"{plain_digits(value)}年度", f"{plain_digits(value)}年")
+
+
+def first_day(value: str) -> str:
+    """The first day of a canonical date, month, year, period or span of months, ISO; 长期 where there is no known one."""
+    start = value.partition("/")[0]
+    return start if start == FOREVER else f"{start}-01-01" if len(start) == 4 else f"{start}-01" if len(start) == 7 else start
+
+
+def last_day(value: str) -> str:
+    """The last day of a canonical date, month, year, period or span of months, ISO; 长期 where it has no end."""
+    end = value.rpartition("/")[2]
+    if end == FOREVER or len(end) == 10:
+        return end
+    year, month = int(end[:4]), int(end[5:7] or 12)
+    return f"{year:04d}-{month:02d}-{monthrange(year, month)[1]:02d}"

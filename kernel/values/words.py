@@ -211,22 +211,6 @@ class Enum(Kind):
         return tuple(dict.fromkeys(forms))
 
 
-class Int(Kind):
-    """A whole number, canonical without separators and leading zeros."""
-
-    name = "int"
-    max_length = 40
-
-    def parse(self, text: str, spec: Spec) -> str:
-        figure = fold(clean(text, self.max_length))
-        if not re.fullmatch(r"-?([0-9]{1,15}|[0-9]{1,3}(,[0-9]{3}){1,4})", figure):
-            raise BadValue("int.shape")
-        return str(int(figure.replace(",", "")))
-
-    def spellings(self, value: str, spec: Spec) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((value, f"{int(value):,}")))
-
-
 _TRUTHS = {
     **dict.fromkeys(("是", "有", "true", "1"), "true"),
     **dict.fromkeys(("否", "无", "false", "0"), "false"),

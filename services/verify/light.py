@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
 from typing import Any
@@ -20,7 +21,7 @@ from catalogue import CertificateType, Field, Role, Rule, Severity
 from kernel import values
 from kernel.values import BadValue
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 """Rises with every change of this file, of kernel.values or of what they import that could change a verdict."""
 
 LIKELY = -2.0
@@ -410,9 +411,48 @@ def _holds(rules: CertificateType, rule: Rule, stated: list[str]) -> bool:
             items = [stated[0], *_ITEMS.split(stated[0])]
             return any(values.equal(kind, item, together) for item in items if item)
         case "years_between":
-            first, last = stated[0].partition("/")[0], stated[1].rpartition("/")[2]
+            first, last = stated[0].partition("/")[0], stated[-1].rpartition("/")[2]
             return "长期" in (first, last) or any(_years_apart(first, last, years) for years in rule.years)
+        case "sum":
+            kinds = [rules.field(name).type for name in rule.fields]
+            return _adds_up([values.total(one, value) for one, value in zip(kinds, stated, strict=True)], int(rule.within or 0))
+        case "covers":
+            outer, inner = stated
+            start, end = values.first_day(outer), values.last_day(outer)
+            return (start == "长期" or start <= values.first_day(inner)) and (end == "长期" or values.last_day(inner) <= end)
+        case "ended_by":
+            return values.last_day(stated[0]) == "长期" or values.last_day(stated[0]) <= stated[1]
+        case "fits":
+            fitting = [allowed for pattern, allowed in rule.allowed.items() if re.fullmatch(pattern, stated[0])]
+            return not fitting or any(stated[1] in allowed for allowed in fitting)
+        case "birth_of":
+            return stated[0][6:14] == stated[1].replace("-", "")
+        case "gender_of":
+            return (int(stated[0][16]) % 2 == 1) == (stated[1] == "男")
+        case "patent_number":
+            return _patent_number(*stated)
     raise ValueError(f"no such rule: {rule.rule}")
+
+
+def _adds_up(amounts: Sequence[str], within: int) -> bool:
+    """Whether the first amount is the others' sum, give or take so many yuan. Of different currencies nothing is said."""
+    currencies, fens = {one.rpartition(" ")[0] for one in amounts}, [round(Decimal(one.rpartition(" ")[2]) * 100) for one in amounts]
+    return len(currencies) > 1 or abs(fens[0] - sum(fens[1:])) <= within * 100
+
+
+_PATENT = re.compile(r"ZL([0-9]{4})([123589])([0-9]{7})\.([0-9X])")
+_PATENT_WEIGHTS = (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)
+_PATENT_KINDS = {"1": "发明专利", "8": "发明专利", "2": "实用新型专利", "9": "实用新型专利", "3": "外观设计专利"}
+
+
+def _patent_number(number: str, kind: str, filed_on: str) -> bool:
+    """ZL, year of filing, kind (8 and 9: of international applications), serial number, check digit (mod 11; 10 is X)."""
+    found = _PATENT.fullmatch(number)
+    if found is None:
+        return True  # its form is judged by the field's format
+    digits = "".join(found.groups()[:3])
+    rest = sum(int(digit) * weight for digit, weight in zip(digits, _PATENT_WEIGHTS, strict=True)) % 11
+    return found[1] == filed_on[:4] and _PATENT_KINDS.get(found[2]) == kind and found[4] == ("X" if rest == 10 else str(rest))
 
 
 def _years_apart(first: str, last: str, years: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,13 @@ types:
         labels: [许可范围]
         choices: [建筑施工: [建筑施工企业]]
       - {name: issued_on, label: 发证日期, type: date, role: DIGITAL, labels: [发证日期]}
+      - {name: level, label: 等级, type: level, role: PLAIN, labels: [等级], choices: [一级, 二级]}
     plausibility:
       - {rule: not_after, fields: [issued_on, valid_term]}
+      - rule: fits
+        fields: [scope, level]
+        allowed:
+          '建筑.*': [一级]
 """
 
 
@@ -83,6 +89,49 @@ def test_the_qualification_has_its_real_fields() -> None:
     assert not primary.takes_mark
     assert one.field("level").parse("壹级") == "一级"
     assert one.validity({"valid_until": "2030-01-02", "issued_on": "2025-01-03"}) == ("2025-01-03", "2030-01-02")
+
+
+def test_the_levels_of_every_kind_of_qualification_are_known() -> None:
+    known = catalogue.load()
+    names = list(known.type("construction_qualification").field("qualification_name").choices)
+    assert len([one for one in names if one.endswith("工程施工总承包")]) == 12 + 1  # 民航 since the reform plan
+    assert len([one for one in names if one.endswith("专业承包")]) == 36 + 6
+    for code in ("construction_qualification", "design_qualification", "survey_qualification", "supervision_qualification"):
+        (fits,) = [rule for rule in known.type(code).plausibility if rule.rule == "fits"]
+        for name in known.type(code).field("qualification_name").choices:
+            assert [pattern for pattern in fits.allowed if re.fullmatch(pattern, name)], name
+
+
+def test_what_domain_md_lists_exists() -> None:
+    labels = {module.number: [one.label for one in module.types] for module in catalogue.load().modules}
+    assert labels[1] == [
+        "营业执照",
+        "法人身份证",
+        "基本存款账户证明",
+        "告知承诺书",
+        "法定代表人授权委托书或法定代表人资格证明书",
+        "公司章程",
+    ]
+    assert {"特种作业操作证", "建筑施工特种作业操作资格证书", "特种设备安全管理和作业人员证"} <= set(labels[3])
+    for kind in ("质量", "环境", "职业健康安全", "能源", "信息安全", "信息技术服务", "知识产权", "其他"):
+        assert f"{kind}管理体系认证" in labels[4]
+    assert labels[5] == ["中标通知书", "合同", "竣工验收报告", "总体补充说明", "佐证材料", "合同变更材料"]
+    assert labels[6] == [
+        "年度审计报告", "税收完税证明（月度）", "缴纳社保凭证（月度）", "纳税信用级别", "股东信息", "组织架构", "管理制度",
+        "社会保险开户证明",
+    ]  # fmt: skip
+    change = catalogue.load().type("contract_change_proof")
+    assert list(change.field("item").choices) == ["标段名称", "承包人", "发包人", "项目经理", "合同金额", "合同内容"]
+    assert (change.verification, change.sealed, change.needs_document) == (False, True, True)
+
+
+def test_what_names_the_company_itself_is_tied_to_it() -> None:
+    for one in catalogue.load().types:
+        for field in one.fields:
+            if field.role is Role.KEY and field.name in ("company_name", "account_name"):
+                assert field.holder == "company_name", (one.code, field.name)
+            if field.name == "uscc":
+                assert field.holder == "uscc", one.code
 
 
 def test_stated_values_become_canonical_and_bad_ones_say_why() -> None:
@@ -154,10 +203,10 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
         ("code_letter: S", "code_letter: SS", 11, "must match"),
         ("valid_until: valid_term", "valid_until: scope", 13, "no date or period"),
         ("verification: true", "verification: maybe", 10, "none of true, false"),
-        ("[issued_on, valid_term]", "[issued_on, ended_on]", 32, "no field ended_on"),
-        ("[issued_on, valid_term]", "[scope, valid_term]", 32, "compares dates"),
-        ("[issued_on, valid_term]", "[issued_on]", 32, "takes 2 to 2 fields"),
-        ("rule: not_after", "rule: not_before", 32, "none of"),
+        ("[issued_on, valid_term]", "[issued_on, ended_on]", 33, "no field ended_on"),
+        ("[issued_on, valid_term]", "[scope, valid_term]", 33, "scope is no date"),
+        ("[issued_on, valid_term]", "[issued_on]", 33, "takes 2 to 2 fields"),
+        ("rule: not_after", "rule: not_before", 33, "none of"),
         ("name: issued_on", "name: scope", 30, "stands twice"),
         ("name: issued_on", "name: Issued", 30, "must match"),
         ("role: DIGITAL, labels: [发证日期]", "role: DIGITAL, labels: [发证日期], colour: red", 30, "colour is no key"),
@@ -168,14 +217,30 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
         ("format: '\\\\(.", "format: '\\\\((.", 17, "no regular expression"),
         ("choices: [建筑施工: [建筑施工企业]]", "choices: [建筑施工, 建筑施工]", 29, "stands twice"),
         ("choices: [建筑施工: [建筑施工企业]]", "choices: []", 24, "needs choices"),
+        ("holder: company_name", "holder: uscc", 16, "it must be uscc"),
+        ("holder: company_name", "holder: owner", 16, "none of company_name, uscc, person_id"),
+        ("type: date,", "type: date, choices: [今天],", 30, "date has no choices"),
+        ("type: date,", "type: date, open: true,", 30, "date can't be open"),
+        ("type: date,", "type: date, unit: 万元,", 30, "万元 is no unit of date"),
+        ("type: date,", "type: date, unit: 斤,", 30, "斤 is none of"),
+        ("choices: [一级, 二级]", "choices: [壹级, 二级]", 31, "壹级 is no canonical level"),
+        ("documents: [{name: licence, label: 安全生产许可证}]", "documents: []", 6, "needs a document and a seal"),
+        ("verification: true", "verification: true\n    sealed: false", 6, "needs a document and a seal"),
+        ("fields: [scope, level]", "fields: [level, scope]", 34, "no choice of level is 建筑"),
+        ("'建筑.*': [一级]", "'建筑.*': [三级]", 34, "三级 is no choice of level"),
+        ("'建筑.*': [一级]", "'市政.*': [一级]", 34, "no choice of scope is 市政"),
+        ("'建筑.*': [一级]", "'建筑(.*': [一级]", 37, "no regular expression"),
+        ("'建筑.*': [一级]", "'建筑.*': []", 37, "allows nothing"),
+        ("fields: [issued_on, valid_term]}", "fields: [issued_on, valid_term], years: [3]}", 33, "belong to years_between"),
+        ("fields: [issued_on, valid_term]}", "fields: [issued_on, valid_term], within: 1}", 33, "belongs to sum"),
+        ("rule: not_after", "rule: years_between", 33, "must stand there"),
+        ("rule: not_after", "rule: sum", 33, "issued_on is no money"),
         ("number: 2\n", "number: two\n", 3, "must match"),
         ("label: 经营资质\n", "label: 经营资质\nlabel: 又\n", 5, "stands twice"),
         ("types:\n", "types: {\n", 6, "no YAML"),
     ],
 )  # fmt: skip
-def test_a_wrong_file_is_refused_with_file_line_and_reason(
-    tmp_path: Path, old: str, new: str, line: int, reason: str
-) -> None:
+def test_a_wrong_file_is_refused_with_file_line_and_reason(tmp_path: Path, old: str, new: str, line: int, reason: str) -> None:
     text = SAFETY_LICENCE.replace(old.replace("\\\\", "\\"), new.replace("\\\\", "\\"), 1)
     assert text != SAFETY_LICENCE
     with pytest.raises(CatalogueError) as problem:

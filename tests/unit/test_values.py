@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel import values
@@ -206,6 +206,7 @@ def test_foreign_money_is_not_yuan() -> None:
 
 
 @given(st.integers(1, 10**15))
+@example(1053900001000)  # 亿 and then 仟: 零 stands for the missing 万
 def test_amounts_in_words_read_back(number: int) -> None:
     assert count_of(money_words(number)) == number
 
@@ -287,6 +288,87 @@ def test_small_kinds() -> None:
     assert code_of("month", "2026年13月") == "date.no_such_day"
 
 
+# -- years, spans of months, shares, lists -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["2023年度", "2023", "2023 年", "二〇二三年度", "二O二三年", "２０２３年度。"])
+def test_one_year_however_it_is_printed(text: str) -> None:
+    assert values.agrees("year", text, "2023")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("23年", "year.shape"), ("2023年3月", "year.shape"), ("0123", "date.year"), ("十十十十", "year.shape")]
+)
+def test_years_that_are_none(text: str, code: str) -> None:
+    assert code_of("year", text) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024年1月至2024年12月", "202401-202412", "2024-01至2024-12", "2024-01/2024-12", "2024.1—2024.12", "自2024年01月至2024年12月止"],
+)
+def test_one_span_of_months_however_it_is_printed(text: str) -> None:
+    assert values.agrees("months", text, "2024-01/2024-12")
+
+
+def test_spans_of_months() -> None:
+    assert values.parse("months", "2024年3月") == "2024-03/2024-03"
+    assert values.agrees("months", "2024年3月", "2024-03/2024-03")
+    assert code_of("months", "2024年") == "months.shape"
+    assert code_of("months", "2024年1月至长期") == "months.shape"
+    assert values.checks("months", "2024-03/2024-01") == (values.Finding("months.reversed"),)
+    assert values.checks("months", "2024-01/2024-01") == ()
+
+
+@pytest.mark.parametrize("text", ["35%", "35.00%", "35％", "百分之三十五", "持股比例：35%"])
+def test_one_share_however_it_is_printed(text: str) -> None:
+    assert values.agrees("percent", text, "35", Spec(labels=("持股比例",)))
+
+
+def test_shares_that_are_none() -> None:
+    assert values.parse("percent", "33.330") == "33.33"
+    assert values.parse("percent", "百分之三十三点三三") == "33.33"
+    assert values.parse("percent", "100") == "100"
+    assert code_of("percent", "35") == "percent.unit_missing"
+    assert values.read("percent", "35", Spec(unit="%")) == "35"
+    assert code_of("percent", "100.01%") == "percent.range"
+    assert code_of("percent", "-3%") == "percent.shape"
+    assert code_of("percent", "三成") == "percent.shape"
+
+
+def test_lists_know_no_order_and_no_manner() -> None:
+    spec = Spec(choices={"养老保险": ("养老", "基本养老保险"), "工伤保险": ("工伤",), "失业保险": ("失业",)})
+    value = values.parse("enums", "工伤，养老", spec)
+    assert value == "养老保险、工伤保险"
+    assert values.agrees("enums", "基本养老保险；工伤保险", value, spec)
+    assert not values.agrees("enums", "养老、工伤、失业", value, spec)
+    assert "养老、工伤" in values.spellings("enums", value, spec)
+    assert code_of("enums", "养老、车险", spec) == "enum.unknown"
+    assert code_of("enums", "、".join(f"第{n}项" for n in range(51))) == "list.too_long"
+    assert values.agrees("people", "李四 张三", values.parse("people", "李四、张三"))
+    assert values.agrees("people", "张三，李四", "李四、张三")
+    assert not values.agrees("people", "张三、李五", "李四、张三")
+
+
+def test_lines_of_a_table_add_up() -> None:
+    value = values.parse("amounts", "增值税 1,200.00元\n城市维护建设税：84元；增值税 -3.50")
+    assert value == "增值税 1200.00；城市维护建设税 84.00；增值税 -3.50"
+    assert values.total("amounts", value) == "1280.50"
+    for wrong, code in (("增值税", "amounts.shape"), ("增值税 很多", "money.shape"), ("税 5美元", "money.currency"), ("；", "text.empty")):
+        with pytest.raises(BadValue) as problem:
+            values.parse("amounts", wrong)
+        assert problem.value.code == code
+
+
+def test_first_and_last_days() -> None:
+    assert [values.first_day(one) for one in ("2024", "2024-02", "2024-02-03", "2024-02-03/长期", "2024-02/2024-05", "长期")] == [
+        "2024-01-01", "2024-02-01", "2024-02-03", "2024-02-03", "2024-02-01", "长期"
+    ]  # fmt: skip
+    assert [values.last_day(one) for one in ("2024", "2024-02", "2024-02-03", "2024-02-03/长期", "2024-02/2024-04")] == [
+        "2024-12-31", "2024-02-29", "2024-02-03", "长期", "2024-04-30"
+    ]  # fmt: skip
+
+
 # -- spellings -----------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +391,17 @@ def canonical_values(draw: st.DrawFn) -> tuple[str, str]:
             text = draw(st.builds("{}/{}".format, dates, dates | st.just("长期")) | st.just("长期"))
         case "month":
             text = draw(dates)[:7]
+        case "months":
+            text = "/".join(sorted([draw(dates)[:7], draw(dates)[:7]]))
+        case "year":
+            text = draw(dates)[:4]
+        case "percent":
+            text = str(draw(st.decimals(0, 100, places=draw(st.integers(0, 4)))))
+        case "enums" | "people":
+            text = "、".join(draw(st.lists(hanzi, min_size=1, max_size=4)))
+        case "amounts":
+            lines = draw(st.lists(st.tuples(hanzi, fen), min_size=1, max_size=4))
+            text = "\n".join(f"{name}：{amount // 100}.{amount % 100:02d}元" for name, amount in lines)
         case "money":
             amount = draw(fen)
             text = draw(st.sampled_from(["", "USD ", "HKD "])) + f"{amount // 100}.{amount % 100:02d}"

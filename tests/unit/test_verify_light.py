@@ -208,6 +208,55 @@ def test_implausible_is_yellow(rules: catalogue.CertificateType, stated: dict[st
     assert {f.reason for f in outcome.failures} == reasons
 
 
+AUDIT = {
+    "fiscal_year": "2023",
+    "reported_on": "2024-03-31",
+    "total_assets": "300.00",
+    "total_liabilities": "100.00",
+    "net_assets": "200.00",
+}
+TAX = {"month": "2024-02", "tax_period": "2024-02-01/2024-02-29", "total": "1284.00", "lines": "增值税 1200.00；印花税 84.00"}
+PATENT = {"patent_no": "ZL200310102344.5", "kind": "发明专利", "filed_on": "2003-02-03"}  # the example of ZC 0006-2003
+TITLE = {"title": "高级工程师", "level": "副高级"}
+ID = {"id_no": "11010519491231002X", "birth_date": "1949-12-31", "gender": "女"}
+
+
+@pytest.mark.parametrize(
+    ("code", "stated", "change", "reasons"),
+    [
+        ("annual_audit_report", AUDIT, {"net_assets": "201.00"}, set()),
+        ("annual_audit_report", AUDIT, {"net_assets": "201.01"}, {"rule_sum"}),
+        ("annual_audit_report", AUDIT, {"net_assets": "USD 900.00"}, set()),
+        ("annual_audit_report", AUDIT, {"reported_on": "2023-12-31"}, set()),
+        ("annual_audit_report", AUDIT, {"reported_on": "2023-12-30"}, {"rule_ended_by"}),
+        ("tax_payment_certificate", TAX, {"month": "2024-03"}, {"rule_covers"}),
+        ("tax_payment_certificate", TAX, {"tax_period": "2024-02-02/2024-02-29"}, {"rule_covers"}),
+        ("tax_payment_certificate", TAX, {"tax_period": "2024-01-01/长期"}, set()),
+        ("tax_payment_certificate", TAX, {"total": "1283.99"}, {"rule_sum"}),
+        ("tax_payment_certificate", TAX, {"total": "-10.00", "lines": "增值税 -10.00"}, set()),
+        ("patent", PATENT, {"patent_no": "ZL200310102344.6"}, {"rule_patent_number"}),
+        ("patent", PATENT, {"kind": "外观设计专利"}, {"rule_patent_number"}),
+        ("patent", PATENT, {"filed_on": "2002-12-31"}, {"rule_patent_number"}),
+        ("professional_title", TITLE, {"level": "中级"}, {"rule_fits"}),
+        ("professional_title", TITLE, {"title": "正高级工程师"}, {"rule_fits"}),
+        ("professional_title", TITLE, {"title": "主任技师"}, set()),
+        ("legal_rep_id_card", ID, {"birth_date": "1949-12-30"}, {"rule_birth_of"}),
+        ("legal_rep_id_card", ID, {"gender": "男"}, {"rule_gender_of"}),
+        ("legal_rep_id_card", ID, {"valid_term": "2020-01-01/2040-01-01"}, set()),
+        ("legal_rep_id_card", ID, {"valid_term": "2020-01-01/2033-01-01"}, {"rule_years_between"}),
+        ("construction_qualification", QUALIFICATION_FIELDS, {"level": "不分等级"}, {"rule_fits", "rule_composed"}),
+        ("personal_social_insurance", {"months": "2024-01/2024-12"}, {"months": "2024-12/2024-01"}, {"months_reversed"}),
+    ],
+)  # fmt: skip
+def test_rules_over_several_fields(code: str, stated: dict[str, str], change: dict[str, str], reasons: set[str]) -> None:
+    rules = catalogue.load().type(code)
+    assert {f.reason for f in decide(inputs_of(rules, stated)).failures} == set()
+    assert {f.reason for f in decide(inputs_of(rules, {**stated, **change})).failures} == reasons
+    for name in change:
+        rest = {key: value for key, value in stated.items() if key != name}
+        assert {f.reason for f in decide(inputs_of(rules, rest)).failures} == set(), "what isn't stated is not judged"
+
+
 def test_a_note_is_said_and_costs_nothing() -> None:
     outcome = decide(inputs_of(QUALIFICATION, {**QUALIFICATION_FIELDS, "valid_until": "2029-12-31"}))
     assert outcome.light is Light.GREEN
