@@ -66,6 +66,6 @@ def test_the_recorded_verdict_is_what_it_was() -> None:
 
 def test_a_verdict_of_the_present_rules_replays_to_itself() -> None:
     """If this fails, a change of the rules would recolour what was decided: raise RULES_VERSION and add a golden verdict."""
-    recorded = TYPES.decode("yunku.verify.v1.Verified", 1, payload(f"Verified-rules{light.RULES_VERSION}", 1))
+    recorded: Any = TYPES.decode("yunku.verify.v1.Verified", 1, payload(f"Verified-rules{light.RULES_VERSION}", 1))
     assert recorded.rules_version == light.RULES_VERSION
     assert domain.same(domain.replay(event("VerificationAccepted"), recorded), recorded)
