@@ -103,6 +103,8 @@ class RunningSuite:
     def kill_process(self, name: str, number: int = signal.SIGKILL) -> int:
         """Send a signal (kill -9) to one process by its name in the state file; returns the pid that it had."""
         pid = self.pid(name)
+        if pid <= 0:  # between two lives; 0 would mean the tests' own process group
+            raise ProcessLookupError(name)
         os.kill(pid, number)
         return pid
 
