@@ -132,6 +132,8 @@ def service_environment(home: Home, name: str) -> dict[str, str]:
     if name == "push":
         environment["YUNKU_NATS_KEYS"] = str(keys.root)
         environment["YUNKU_NATS_REPLICAS"] = str(home.nats_nodes)
+    if name == "signing":
+        environment["YUNKU_ATTESTATION_KEY_FILE"] = str(home.attestation_key)
     return environment
 
 

@@ -15,7 +15,7 @@ LISTENS: Final[dict[str, tuple[str, ...]]] = {
     "certificate": ("ocr", "verify", "signing", "push"),
     "ocr": ("certificate",),
     "verify": ("certificate",),
-    "signing": (),
+    "signing": ("certificate",),
     "push": ("certificate", "identity"),
 }
 

@@ -32,7 +32,7 @@ from infra.embedded.home import (
     PORT_OFFSETS,
     Home,
     StartError,
-    ensure_rpc_keys,
+    ensure_keys,
     ensure_secrets,
     write_private,
 )
@@ -159,6 +159,8 @@ def _environment(home: Home, service: str) -> dict[str, str]:
         # Engines' default profile forbids user namespaces, so workers get no network namespace of their own. Their other
         # layers hold, seccomp among them, which refuses every socket; the log says at start which layer is missing.
         environment[f"YUNKU_{service.upper()}_SANDBOX_REQUIRE_ALL"] = "false"
+    if "YUNKU_ATTESTATION_KEY_FILE" in environment:
+        environment["YUNKU_ATTESTATION_KEY_FILE"] = str(mounted / "attestation.pem")
     if "YUNKU_NATS_KEYS" in environment:
         environment["YUNKU_NATS_KEYS"] = str(mounted / "nats-keys")
     return environment
@@ -167,7 +169,7 @@ def _environment(home: Home, service: str) -> dict[str, str]:
 def init(root: Path, environ: Mapping[str, str]) -> None:
     """Write everything that containers mount. Runs as root, before them."""
     home = open_home(root, environ)
-    ensure_rpc_keys(home)
+    ensure_keys(home)
     keys = nats_accounts.ensure_keyring(home.nats_dir / "keys")
     _write_nats(root, home, keys)
     s3_server.prepare(home)
@@ -193,6 +195,8 @@ def init(root: Path, environ: Mapping[str, str]) -> None:
         write_private(directory / "environment", "".join(lines))
         write_private(directory / "nats.creds", keys.service_credentials(service).read_bytes())
         write_private(directory / "rpc.pem", (home.rpc_private_keys / f"{service}.pem").read_bytes())
+        if service == "signing":
+            write_private(directory / "attestation.pem", home.attestation_key.read_bytes())
         if service == "push":
             domains = _push_keyring(root)
             write_private(domains.signing_key, keys.signing_key.read_bytes())

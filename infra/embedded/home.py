@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -182,6 +183,11 @@ class Home:
         """``<service>.pem`` of all services, by which a callee checks its caller."""
         return self.root / "rpc" / "public"
 
+    @property
+    def attestation_key(self) -> Path:
+        """The register's own key under digital certificates (EC, P-256); only the signing service gets it."""
+        return self.root / "attestation.pem"
+
     def database_url(self, service: str, *, owner: bool = False) -> str:
         """libpq address of a service's database, as its runtime role or as the role that owns the tables (DDL)."""
         role = database_role(service, owner=owner)
@@ -239,8 +245,11 @@ def ensure_secrets(root: Path) -> dict[str, str]:
     return known
 
 
-def ensure_rpc_keys(home: Home) -> None:
-    """Give every service its Ed25519 key pair; keys that exist are kept."""
+def ensure_keys(home: Home) -> None:
+    """Give every service its Ed25519 key pair, and the register its key under digital certificates; keys that exist are kept."""
+    if not home.attestation_key.exists():
+        attestation = ec.generate_private_key(ec.SECP256R1())
+        write_private(home.attestation_key, attestation.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     for service in topology.SERVICES:
         private, public = home.rpc_private_keys / f"{service}.pem", home.rpc_public_keys / f"{service}.pem"
         if private.exists() and public.exists():
@@ -266,7 +275,7 @@ def open_home(root: Path, environ: Mapping[str, str] = os.environ) -> Iterator[H
         home = Home(root, choose_ports(read_json(root / "ports.json"), environ), ensure_secrets(root))
         write_private(root / "ports.json", json.dumps(home.ports, indent=1))
         home.logs.mkdir(exist_ok=True)
-        ensure_rpc_keys(home)
+        ensure_keys(home)
         yield home
 
 

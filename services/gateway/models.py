@@ -235,6 +235,36 @@ class Catalogue(Answer):
     verification_notice: Notice
 
 
+# -- digital certificates ----------------------------------------------------------------------------------------------
+
+
+class DigitalCertificate(Answer):
+    """What the register attests of a GREEN, submitted certificate 数字证照. It names no person: the values are in the sealed PDF."""
+
+    unique_code: str
+    status: Literal["VALID", "EXPIRED", "REVOKED"] = Field(description="EXPIRED: the certificate's own validity has ended")
+    reason: Literal["replaced", "superseded"] | None = Field(
+        description="Of a revoked one: a later version of the same certificate was submitted, or another certificate took its place"
+    )
+    type: str
+    type_label: str
+    holder_name: str
+    holder_uscc: str
+    version: int
+    issued_at: Timestamp
+    valid_until: Date | None
+    document_sha256: str
+    sealed_sha256: str
+    key_id: str = Field(description="Of the register's key, see `/digital-certificates/keys`")
+    token: str = Field(description="The attestation itself: compact JWS, ES256; checks offline with the register's keys")
+
+
+class JsonWebKeys(Answer):
+    """RFC 7517: the register's public keys, the present one first."""
+
+    keys: list[dict[str, str]]
+
+
 # -- certificates ------------------------------------------------------------------------------------------------------
 
 

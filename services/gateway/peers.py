@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from yunku.certificate.v1 import service_pb2_grpc as certificate_grpc
 from yunku.identity.v1 import service_pb2_grpc as identity_grpc
 from yunku.push.v1 import service_pb2_grpc as push_grpc
+from yunku.signing.v1 import service_pb2_grpc as signing_grpc
 from yunku.subject.v1 import service_pb2_grpc as subject_grpc
 
 from kernel.rpc.client import Peers
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from yunku.certificate.v1.service_pb2_grpc import CertificateServiceAsyncStub
     from yunku.identity.v1.service_pb2_grpc import IdentityServiceAsyncStub
     from yunku.push.v1.service_pb2_grpc import PushServiceAsyncStub
+    from yunku.signing.v1.service_pb2_grpc import DigitalCertificateServiceAsyncStub
     from yunku.subject.v1.service_pb2_grpc import SubjectServiceAsyncStub
 
 
@@ -27,6 +29,7 @@ class Services:
     subject: "SubjectServiceAsyncStub"
     certificate: "CertificateServiceAsyncStub"
     push: "PushServiceAsyncStub"
+    digital: "DigitalCertificateServiceAsyncStub"
 
 
 #: The services without which the gateway can't do its work.
@@ -54,4 +57,5 @@ def services(peers: Peers) -> Services:
         peers.stub(subject_grpc.SubjectServiceStub, "subject"),
         peers.stub(certificate_grpc.CertificateServiceStub, "certificate"),
         peers.stub(push_grpc.PushServiceStub, "push"),
+        peers.stub(signing_grpc.DigitalCertificateServiceStub, "signing"),
     )

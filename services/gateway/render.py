@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.certificate.v1 import service_pb2, types_pb2
 from yunku.identity.v1 import service_pb2 as identity_pb2
 from yunku.push.v1 import service_pb2 as push_pb2
+from yunku.signing.v1 import service_pb2 as signing_pb2
 from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
@@ -479,3 +480,24 @@ def _change(one: Mapping[str, Any], type_code: str, masked: bool) -> models.Chan
     elif section == "pushes":
         label = f"{label} {name}"
     return models.Change(path=path, label=label, before=before, after=after)
+
+
+def digital_certificate(one: signing_pb2.DigitalCertificate) -> models.DigitalCertificate:
+    """The attestation of one version, as it is now."""
+    known = known_type(one.type)
+    return models.DigitalCertificate(
+        unique_code=one.unique_code,
+        status=word(one.status),
+        reason=word(one.reason) or None,
+        type=one.type,
+        type_label=known.label if known is not None else one.type,
+        holder_name=one.holder_name,
+        holder_uscc=one.holder_uscc,
+        version=one.version,
+        issued_at=moment(one.issued_at),
+        valid_until=one.valid_until or None,
+        document_sha256=one.document_sha256,
+        sealed_sha256=one.sealed_sha256,
+        key_id=one.key_id,
+        token=one.token,
+    )

@@ -10,7 +10,8 @@ from kernel.eventlog.runtime import attach
 from kernel.observability.logging import get_logger
 from kernel.sandbox import Sandbox
 from kernel.service import Runtime
-from services.signing import adapters, rpc
+from services.signing import adapters, consumers, rpc
+from services.signing.attestation import Attestor
 from services.signing.handlers import Desk
 from services.signing.locker import SealLocker
 from services.signing.objects import Objects
@@ -23,7 +24,8 @@ _log = get_logger(__name__)
 async def build(runtime: Runtime[Settings]) -> None:
     """Puts the service on its log, its sandbox and the object store, and serves it."""
     settings = runtime.settings
-    log = await attach(runtime, declared("signing"))
+    attestor = Attestor(settings.attestation_key, settings.attestation_issuer)
+    log = await attach(runtime, declared("signing"), lambda log_: consumers.subscriptions(log_, attestor))
     objects = Objects(runtime.object_store())
     sandbox = Sandbox(
         adapters.OPERATIONS,
@@ -41,6 +43,11 @@ async def build(runtime: Runtime[Settings]) -> None:
 
     runtime.add_readiness("sandbox", sandbox.check)
     runtime.add_readiness("trust", trust)
+
+    async def attestation_key() -> None:
+        await asyncio.to_thread(attestor.key)
+
+    runtime.add_readiness("attestation_key", attestation_key)
     desk = Desk(
         log=log,
         objects=objects,
@@ -51,6 +58,9 @@ async def build(runtime: Runtime[Settings]) -> None:
         wake_locker=locker.wake,
     )
     runtime.rpc.register(service_pb2_grpc.add_SigningServiceServicer_to_server, rpc.SigningService(desk))
+    runtime.rpc.register(
+        service_pb2_grpc.add_DigitalCertificateServiceServicer_to_server, rpc.DigitalCertificateService(log, attestor)
+    )
 
 
 def timestamps(runtime: Runtime[Settings]) -> adapters.TimestamperSource:

@@ -1,4 +1,4 @@
-"""What the log of this service holds, and the read model made of it."""
+"""What the log of this service holds, and the read models made of it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from yunku.signing.v1 import events_pb2
 
 from kernel.eventlog.aggregate import Aggregate, StateProjection
 from kernel.eventlog.events import EventTypes
-from services.signing import domain, tables
+from services.signing import digital, domain, tables
 from services.signing.upcasters import UPCASTERS
 
 
@@ -29,6 +29,24 @@ def preparation_row(stream_id: UUID, state: domain.Preparation, version: int) ->
     }
 
 
+def digital_row(stream_id: UUID, state: digital.DigitalCertificate, version: int) -> Mapping[str, Any] | None:
+    """The row of one digital certificate."""
+    if state.issued is None:
+        return None
+    return {
+        "digital_certificate_id": stream_id,
+        "certificate_id": state.issued.certificate_id,
+        "version": state.issued.version,
+        "subject_id": state.issued.subject_id,
+        "unique_code": state.issued.unique_code,
+        "status_index": state.issued.status_index,
+        "key_id": state.issued.key_id,
+        "revoked": state.revoked,
+        "issued": state.issued.SerializeToString(deterministic=True),
+        "revision": version,
+    }
+
+
 TYPES = EventTypes(events_pb2, UPCASTERS)
 SEAL = Aggregate(
     name="seal",
@@ -42,4 +60,11 @@ SEAL = Aggregate(
     ),
     projections=(StateProjection(tables.preparations, version=1, row=preparation_row),),
 )
-AGGREGATES = (SEAL,)
+DIGITAL_CERTIFICATE = Aggregate(
+    name="digital_certificate",
+    initial=digital.DigitalCertificate(),
+    evolve=digital.evolve,
+    events=(events_pb2.DigitalCertificateIssued, events_pb2.DigitalCertificateRevoked),
+    projections=(StateProjection(tables.digital_certificates, version=1, row=digital_row),),
+)
+AGGREGATES = (SEAL, DIGITAL_CERTIFICATE)

@@ -5,7 +5,9 @@ from typing import Any
 from yunku.signing.v1 import service_pb2, service_pb2_grpc
 
 from kernel import context
+from kernel.eventlog.store import EventLog
 from services.signing import handlers, queries
+from services.signing.attestation import Attestor
 from services.signing.handlers import Desk
 
 
@@ -23,3 +25,23 @@ class SigningService(service_pb2_grpc.SigningServiceServicer):
 
     async def Validate(self, request: service_pb2.ValidateRequest, _: Any) -> service_pb2.ValidateResponse:
         return await queries.validate(self._desk, request, context.current())
+
+
+class DigitalCertificateService(service_pb2_grpc.DigitalCertificateServiceServicer):
+    """Answers ``yunku.signing.v1.DigitalCertificateService``."""
+
+    def __init__(self, log: EventLog, attestor: Attestor) -> None:
+        self._log = log
+        self._attestor = attestor
+
+    async def GetDigitalCertificate(self, request: service_pb2.GetDigitalCertificateRequest, _: Any) -> service_pb2.DigitalCertificate:
+        return await queries.digital_certificate(self._log, request.certificate_id, context.current().caller)
+
+    async def CheckUniqueCode(self, request: service_pb2.CheckUniqueCodeRequest, _: Any) -> service_pb2.DigitalCertificate:
+        return await queries.check_unique_code(self._log, request.unique_code)
+
+    async def ListKeys(self, request: service_pb2.ListKeysRequest, _: Any) -> service_pb2.ListKeysResponse:
+        return await queries.keys(self._log, self._attestor)
+
+    async def GetStatusList(self, request: service_pb2.GetStatusListRequest, _: Any) -> service_pb2.GetStatusListResponse:
+        return await queries.status_list(self._log, self._attestor)

@@ -24,6 +24,14 @@ class Settings(KernelSettings):
         description="Timestamp authority (RFC 3161 over HTTP) whose token every seal gets; sealing stops while it is "
         "down. Empty: none, except in the development profile, which has one of its own inside.",
     )
+    attestation_key_file: Path | None = Field(
+        None,
+        description="The register's own key under digital certificates: private, P-256, PEM; default: `attestation.pem` under "
+        "`YUNKU_DATA`. Read anew for each use; while it is missing the service isn't ready, and what earned a digital certificate waits.",
+    )
+    attestation_issuer: str = Field(
+        "urn:yunku:registry", min_length=1, max_length=200, description="Name of the register in digital certificates (`iss`)."
+    )
     signing_sandbox_concurrency: int = Field(2, ge=1, le=64, description="Documents that are read at once for seals.")
     signing_sandbox_require_all: bool = Field(
         True, description="Refuse to read documents when a layer of the sandbox is missing on this host."
@@ -33,3 +41,8 @@ class Settings(KernelSettings):
     def pki(self) -> Path:
         """Where roots, issuing CAs and revocation lists lie."""
         return self.pki_dir or self.data / "pki"
+
+    @property
+    def attestation_key(self) -> Path:
+        """Where the register's own key lies."""
+        return self.attestation_key_file or self.data / "attestation.pem"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kernel import pki
-from services.signing import adapters, domain, handlers
+from services.signing import adapters, digital, domain, handlers
 from services.signing.projections import TYPES
 from tests.service import seal_kit as kit
 
@@ -37,7 +37,7 @@ def test_every_event_type_has_its_golden_payload() -> None:
     assert {f"{name.rsplit('.', 1)[-1]}-{TYPES.current_version(name)}" for name in TYPES.names} <= written
 
 
-@pytest.mark.parametrize("name", ["SealPrepared", "Signed", "SealRefused", "SealedDocumentLocked"])
+@pytest.mark.parametrize("name", ["SealPrepared", "Signed", "SealRefused", "SealedDocumentLocked", "DigitalCertificateIssued", "DigitalCertificateRevoked"])
 def test_what_was_written_says_today_what_it_said(name: str) -> None:
     assert event(name).SerializeToString(deterministic=True) == payload(name, 1)
 
@@ -50,6 +50,14 @@ def test_the_state_of_then() -> None:
     assert state.seal is not None
     assert (state.seal.version, state.seal.signer_uscc) == (3, "91210202MA0YK0015G")
     assert state.retain_until_us == 2110000000000000
+
+
+def test_the_digital_certificate_of_then() -> None:
+    state = digital.DigitalCertificate()
+    for name in ("DigitalCertificateIssued", "DigitalCertificateRevoked"):
+        state = digital.evolve(state, event(name), JUDGED_AT)
+    assert state.issued is not None
+    assert (state.issued.unique_code, state.issued.status_index, state.revoked) == ("21QABCDEFGHIJKLMNOPQ", 7, "replaced")
 
 
 @pytest.mark.parametrize("name", ["pdf", "jpeg", "copy"])
