@@ -37,7 +37,10 @@ def test_every_event_type_has_its_golden_payload() -> None:
     assert {f"{name.rsplit('.', 1)[-1]}-{TYPES.current_version(name)}" for name in TYPES.names} <= written
 
 
-@pytest.mark.parametrize("name", ["SealPrepared", "Signed", "SealRefused", "SealedDocumentLocked", "DigitalCertificateIssued", "DigitalCertificateRevoked"])
+@pytest.mark.parametrize(
+    "name",
+    ["SealPrepared", "Signed", "SealRefused", "SealedDocumentLocked", "DigitalCertificateIssued", "DigitalCertificateRevoked"],
+)
 def test_what_was_written_says_today_what_it_said(name: str) -> None:
     assert event(name).SerializeToString(deterministic=True) == payload(name, 1)
 
