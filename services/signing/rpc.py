@@ -34,11 +34,15 @@ class DigitalCertificateService(service_pb2_grpc.DigitalCertificateServiceServic
         self._log = log
         self._attestor = attestor
 
-    async def GetDigitalCertificate(self, request: service_pb2.GetDigitalCertificateRequest, _: Any) -> service_pb2.DigitalCertificate:
-        return await queries.digital_certificate(self._log, request.certificate_id, context.current().caller)
+    async def GetDigitalCertificate(
+        self, request: service_pb2.GetDigitalCertificateRequest, _: Any
+    ) -> service_pb2.GetDigitalCertificateResponse:
+        found = await queries.digital_certificate(self._log, request.certificate_id, context.current().caller)
+        return service_pb2.GetDigitalCertificateResponse(digital_certificate=found)
 
-    async def CheckUniqueCode(self, request: service_pb2.CheckUniqueCodeRequest, _: Any) -> service_pb2.DigitalCertificate:
-        return await queries.check_unique_code(self._log, request.unique_code)
+    async def CheckUniqueCode(self, request: service_pb2.CheckUniqueCodeRequest, _: Any) -> service_pb2.CheckUniqueCodeResponse:
+        found = await queries.check_unique_code(self._log, request.unique_code)
+        return service_pb2.CheckUniqueCodeResponse(digital_certificate=found)
 
     async def ListKeys(self, request: service_pb2.ListKeysRequest, _: Any) -> service_pb2.ListKeysResponse:
         return await queries.keys(self._log, self._attestor)

@@ -22,7 +22,8 @@ _STATUS_LIST = "application/statuslist+jwt"
 async def get_digital_certificate(request: Request, certificate_id: Id, who: Session) -> Response:
     """The latest digital certificate of one of the company's own certificates; 404 where it earned none (it isn't GREEN)."""
     asked = service_pb2.GetDigitalCertificateRequest(certificate_id=certificate_id)
-    return reply(request, render.digital_certificate(await means_of(request).services.digital.GetDigitalCertificate(asked)))
+    found = await means_of(request).services.digital.GetDigitalCertificate(asked)
+    return reply(request, render.digital_certificate(found.digital_certificate))
 
 
 @router.get("/verify/{unique_code}", response_model=models.DigitalCertificate, responses=problems())
@@ -31,7 +32,7 @@ async def check_unique_code(request: Request, unique_code: Id) -> Response:
     means = means_of(request)
     means.limits.take("verify", address(request))
     found = await means.services.digital.CheckUniqueCode(service_pb2.CheckUniqueCodeRequest(unique_code=unique_code))
-    return reply(request, render.digital_certificate(found))
+    return reply(request, render.digital_certificate(found.digital_certificate))
 
 
 @router.get("/digital-certificates/keys", response_model=models.JsonWebKeys, responses=problems())
