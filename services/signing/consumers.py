@@ -65,6 +65,9 @@ def subscriptions(log: EventLog, attestor: Attestor | None = None) -> list[Subsc
             subject_id=submitted.holder.subject_id,
         )
 
+    async def on_superseded(event: RecordedEvent, transaction: Transaction, context: CallContext) -> None:
+        await _revoke(transaction, context, event.data.certificate_id, digital.SUPERSEDED)
+
     async def _revoke(transaction: Transaction, context: CallContext, certificate_id: str, reason: str, before: int | None = None) -> None:
         found = select(digital_certificates.c.digital_certificate_id, digital_certificates.c.subject_id).where(
             digital_certificates.c.certificate_id == certificate_id, digital_certificates.c.revoked == ""
@@ -85,6 +88,6 @@ def subscriptions(log: EventLog, attestor: Attestor | None = None) -> list[Subsc
         Subscription(
             "certificate",
             certificate_events_pb2,
-            {certificate_events_pb2.Submitted: on_submitted},
+            {certificate_events_pb2.Submitted: on_submitted, certificate_events_pb2.Superseded: on_superseded},
         )
     ]

@@ -143,9 +143,9 @@ class World:
         asked = {"type": "construction_qualification", "mode": "MANUAL", **more}
         return api.ask("POST", "/api/v1/certificates", 201, json=asked)
 
-    def filled(self, api: Api, sample: Sample) -> str:
+    def filled(self, api: Api, sample: Sample, **more: Any) -> str:
         """A draft with its document, fields and marks, ready to be verified; its path."""
-        path = f"/api/v1/certificates/{self.draft(api)['id']}"
+        path = f"/api/v1/certificates/{self.draft(api, **more)['id']}"
         api.ask("PUT", f"{path}/document", 202, files={"file": ("资质证书.pdf", sample.bytes, sample.media_type)})
         body: Json = {"fields": sample.values() | {"is_primary": "true"}, "absent": sample.truth["absent"]}
         api.ask("PUT", f"{path}/fields", json=body)
@@ -171,9 +171,9 @@ class World:
         signature = key.sign(base64.b64decode(prepared["to_sign"]))
         return api.ask("POST", f"{path}/seal", json={"preparation_id": prepared["id"], "signature": signature})
 
-    def submitted(self, api: Api, sample: Sample) -> str:
+    def submitted(self, api: Api, sample: Sample, **more: Any) -> str:
         """A GREEN certificate in the register; its path."""
-        path = self.filled(api, sample)
+        path = self.filled(api, sample, **more)
         assert self.verified(api, path)["light"] == "GREEN"
         self.sealed(api, path)
         api.ask("POST", f"{path}/submission")
