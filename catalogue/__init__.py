@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from catalogue.loading import CatalogueError, load, load_from
 from catalogue.model import (
+    AtMost,
     Catalogue,
     CertificateType,
     DocumentSpec,
@@ -20,6 +21,7 @@ from catalogue.model import (
 )
 
 __all__ = [
+    "AtMost",
     "Catalogue",
     "CatalogueError",
     "CertificateType",

@@ -13,6 +13,7 @@ from typing import TypeVar
 import yaml
 
 from catalogue.model import (
+    AtMost,
     Catalogue,
     CertificateType,
     DocumentSpec,
@@ -191,7 +192,7 @@ def _unique(holder: _Map, key: str, make: Callable[[_Map], T], name: Callable[[T
 
 
 def _type(one: _Map, module: str) -> CertificateType:
-    nodes = {key: one.rest.get(key) for key in ("valid_from", "valid_until", "modes")}
+    nodes = {key: one.rest.get(key) for key in ("valid_from", "valid_until", "modes", "unique_by", "at_most")}
     rule_nodes = one.rest.get("plausibility")
     made = CertificateType(
         code=one.text("code", pattern=_NAME),
@@ -208,6 +209,8 @@ def _type(one: _Map, module: str) -> CertificateType:
         valid_until=one.text("valid_until", ""),
         sealed=one.flag("sealed", default=True),
         revisable=one.flag("revisable", default=False),
+        unique_by=one.texts("unique_by"),
+        at_most=_at_most(one),
     )
     one.finish()
     if not made.modes or any(mode not in _MODES for mode in made.modes):
@@ -216,6 +219,11 @@ def _type(one: _Map, module: str) -> CertificateType:
         name = getattr(made, key)
         if name and (not made.has_field(name) or made.field(name).type not in _DATES):
             raise one.error(f"{key}: {name} is no date or period of {made.code}", nodes[key])
+    for name in made.unique_by:
+        if not made.has_field(name) or not made.field(name).required:
+            raise one.error(f"unique_by: {name} is no required field of {made.code}", nodes["unique_by"])
+    if made.at_most and (not made.has_field(made.at_most.field) or made.field(made.at_most.field).type != "percent"):
+        raise one.error(f"at_most: {made.at_most.field} is no percent of {made.code}", nodes["at_most"])
     for index, rule in enumerate(made.plausibility):
         node = rule_nodes.value[index] if rule_nodes is not None else None
         for name in rule.fields:
@@ -236,6 +244,16 @@ def _type(one: _Map, module: str) -> CertificateType:
         raise one.error(f"{made.code} is sealed and needs a document")
     if made.verification and not any(field.compared and field.role is Role.KEY for field in made.fields):
         raise one.error(f"{made.code} is verified but has no KEY field")
+    return made
+
+
+def _at_most(one: _Map) -> AtMost | None:
+    node = one.take("at_most", required=False)
+    if node is None:
+        return None
+    inner = _Map(node, one.file)
+    made = AtMost(field=inner.text("field"), total=inner.text("total", pattern=re.compile("[0-9]{1,9}")))
+    inner.finish()
     return made
 
 

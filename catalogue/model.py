@@ -147,6 +147,14 @@ class DocumentSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AtMost:
+    """What a percentage of all entries of a type that stand in the register for one holder may come to together."""
+
+    field: str
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateType:
     """One kind of certificate, licence or material."""
 
@@ -171,6 +179,10 @@ class CertificateType:
     """False: it is submitted without a seal (在建工程, 企业诉讼, 外埠入辽: manual 三 (七) to (九))."""
     revisable: bool = False
     """企业基本信息 and 人员基本信息: changed at any light, each submission a version (manual 四 (一), (二))."""
+    unique_by: tuple[str, ...] = ()
+    """Fields whose values together stand once in the register for one holder (审计年度, 月份); empty: as often as one likes."""
+    at_most: AtMost | None = None
+    """What they may come to together for one holder (持股比例: 100)."""
 
     @property
     def needs_document(self) -> bool:
@@ -277,6 +289,7 @@ def _public_type(one: CertificateType) -> dict[str, Any]:
         "sealed": one.sealed,
         "revisable": one.revisable,
         "documents": [{"name": d.name, "label": d.label, "required": d.required, "sides": list(d.sides)} for d in one.documents],
+        "unique_by": list(one.unique_by),
         "valid_from": one.valid_from or None,
         "valid_until": one.valid_until or None,
         "fields": [_public_field(f) for f in one.fields],

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from catalogue.model import CertificateType, DocumentSpec, Field, Owner, PrintedBy, Role, Rule, Severity
+from catalogue.model import AtMost, CertificateType, DocumentSpec, Field, Owner, PrintedBy, Role, Rule, Severity
 
 
 def dump(rules: CertificateType) -> str:
@@ -23,6 +23,7 @@ def restore(text: str) -> CertificateType:
             "owner": Owner(document["owner"]),
             "fields": tuple(_field(one) for one in document["fields"]),
             "plausibility": tuple(_rule(one) for one in document["plausibility"]),
+            "at_most": AtMost(**document["at_most"]) if document.get("at_most") else None,
             "documents": tuple(DocumentSpec(**_tuples(one)) for one in document["documents"]),
         }
     )

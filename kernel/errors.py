@@ -91,6 +91,8 @@ _register(
     seal_missing="The certificate isn't sealed.",
     seal_outdated="The certificate was verified again since the seal was prepared; prepare again.",
     certificate_superseded="Another certificate has followed this one; it changes no more and isn't pushed any more.",
+    entry_exists="An entry of the same values (catalogue: unique_by) stands in the register; make one that supersedes it.",
+    total_exceeded="The type's entries that stand would come to more than they may together (catalogue: at_most; param total).",
     successor_exists="A successor of the certificate is being made already; submit or discard that one first.",
     supplement_open="A supplement of the certificate is open; submit or discard it first.",
     seal_used="The seal preparation was completed before.",

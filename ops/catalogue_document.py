@@ -34,6 +34,10 @@ def _properties(one: CertificateType) -> str:
     said = [f"Of a {one.owner.value}", " or ".join(one.modes), f"document: {documents}"]
     said.append("verified" if one.verification else "no verification (light NONE)")
     said += ["no seal"] * (not one.sealed) + ["changed by 修改 at any light"] * one.revisable
+    if one.unique_by:
+        said.append(f"once for the same `{'`, `'.join(one.unique_by)}`")
+    if one.at_most:
+        said.append(f"`{one.at_most.field}` at most {one.at_most.total} together")
     if one.valid_until:
         said.append(f"valid until `{one.valid_until}`")
     return "; ".join(said) + "."

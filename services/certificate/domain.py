@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
@@ -610,6 +611,19 @@ def submit(state: State, subject_id: str, kind: CertificateType, *, today: date,
             supersedes=view.supersedes,
         )
     ]
+
+
+def stands_alone(kind: CertificateType, submitted: service_pb2.Certificate, others: Sequence[service_pb2.Certificate]) -> None:
+    """Refuses a submission beside ``others``, the holder's entries of the type that stand: a second one of the same year, month or
+    whatever else ``unique_by`` names, or one by which ``at_most`` would be exceeded. What it supersedes doesn't stand any more."""
+    same = [one for one in others if all(one.accepted.fields.get(name) == submitted.fields.get(name) for name in kind.unique_by)]
+    if kind.unique_by and same:
+        raise YunkuError("entry_exists", errors=[FieldError(_pointer(name), "entry_exists", {"field": name}) for name in kind.unique_by])
+    if kind.at_most:
+        name, most = kind.at_most.field, kind.at_most.total
+        shares = (submitted.fields, *(one.accepted.fields for one in others))
+        if sum(Decimal(fields.get(name, "0")) for fields in shares) > Decimal(most):
+            raise YunkuError("total_exceeded", errors=[FieldError(_pointer(name), "total_exceeded", {"field": name, "total": most})])
 
 
 def begin_supplement(state: State, subject_id: str, kind: CertificateType, expected_version: int) -> list[Message]:

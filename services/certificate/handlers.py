@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
+from sqlalchemy import select
 from yunku.certificate.v1 import service_pb2
 
 import catalogue
@@ -13,10 +14,12 @@ from catalogue import CertificateType
 from kernel import context as call_context
 from kernel import ids
 from kernel.errors import YunkuError
+from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, Transaction
 from services.certificate import domain
 from services.certificate.ports import Domains, Inspector, Sealer, Subjects
 from services.certificate.projections import CERTIFICATE, view_of
+from services.certificate.tables import certificates
 
 R = TypeVar("R", bound=Message)
 
@@ -172,13 +175,19 @@ class Handlers:
 
     async def submit(self, request: service_pb2.SubmitRequest) -> service_pb2.SubmitResponse:
         today = datetime.now(UTC).astimezone(CHINA).date()
+        supersede = self._on_former(lambda former: domain.supersede(former, request.certificate_id))
+
+        async def enter(state: domain.State, transaction: Transaction) -> None:
+            await supersede(state, transaction)
+            await _stands_alone(state.view, transaction)
+
         return await self._command(
             service_pb2.SubmitResponse,
             request.certificate_id,
             lambda state, subject_id, kind: domain.submit(
                 state, subject_id, kind(), today=today, expected_version=request.expected_version
             ),
-            also=self._on_former(lambda former: domain.supersede(former, request.certificate_id)),
+            also=enter,
         )
 
     async def begin_supplement(self, request: service_pb2.BeginSupplementRequest) -> service_pb2.BeginSupplementResponse:
@@ -261,6 +270,27 @@ class Handlers:
             also=also,
         )
         return _reply(response, outcome.response)
+
+
+async def _stands_alone(view: service_pb2.Certificate, transaction: Transaction) -> None:
+    """Refuses a submission that may not stand beside the holder's others of its type (catalogue: unique_by, at_most)."""
+    kind = catalogue.load().type(view.type)
+    if not kind.unique_by and kind.at_most is None:
+        return
+    # One submission of a holder and type at a time until the commit, so that the next one sees what this one entered.
+    lock = "/".join(("alone", view.holder.subject_id, view.type, view.person_id, view.performance_id))
+    await transaction.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (lock,))
+    columns = certificates.c
+    others = select(columns.certificate).where(
+        columns.subject_id == view.holder.subject_id,
+        columns.type == view.type,
+        columns.person_id == view.person_id,
+        columns.performance_id == view.performance_id,
+        columns.state == domain.SUBMITTED,
+        columns.certificate_id != UUID(view.id),
+    )
+    rows = await (await transaction.connection.execute(*render(others))).fetchall()
+    domain.stands_alone(kind, view, [service_pb2.Certificate.FromString(bytes(row[0])) for row in rows])
 
 
 def _reply(kind: type[R], response: Any) -> R:

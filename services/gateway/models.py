@@ -209,6 +209,7 @@ class CatalogueType(Answer):
     verification: bool
     sealed: bool = Field(description="False: submitted without a seal")
     revisable: bool = Field(description="Basic information: changed at any light, each submission a version")
+    unique_by: list[str] = Field(description="Fields whose values together stand once in the register for one holder; empty: no limit")
     documents: list[CatalogueDocument]
     valid_from: str | None
     valid_until: str | None

@@ -134,6 +134,12 @@ def test_what_names_the_company_itself_is_tied_to_it() -> None:
                 assert field.holder == "uscc", one.code
 
 
+def test_the_usual_caption_is_one_that_recognition_knows() -> None:
+    for one in catalogue.load().types:
+        for field in one.fields:
+            assert not field.takes_mark or field.label in field.labels, (one.code, field.name)
+
+
 def test_stated_values_become_canonical_and_bad_ones_say_why() -> None:
     licence = catalogue.load().type("business_license")
     values, problems = licence.parse(
@@ -235,6 +241,9 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
         ("fields: [issued_on, valid_term]}", "fields: [issued_on, valid_term], within: 1}", 33, "belongs to sum"),
         ("rule: not_after", "rule: years_between", 33, "must stand there"),
         ("rule: not_after", "rule: sum", 33, "issued_on is no money"),
+        ("code_letter: S", "code_letter: S\n    unique_by: [colour]", 12, "colour is no required field"),
+        ("code_letter: S", "code_letter: S\n    at_most: {field: level, total: 100}", 12, "level is no percent"),
+        ("code_letter: S", "code_letter: S\n    at_most: {field: level}", 12, "total is missing"),
         ("number: 2\n", "number: two\n", 3, "must match"),
         ("label: 经营资质\n", "label: 经营资质\nlabel: 又\n", 5, "stands twice"),
         ("types:\n", "types: {\n", 6, "no YAML"),

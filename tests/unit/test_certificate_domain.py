@@ -784,6 +784,45 @@ def test_without_verification_document_and_seal_are_what_counts() -> None:
 IDS = [f"0193f000-0000-7000-8000-00000000c{number:03}" for number in range(40)]
 
 
+def standing(kind: str, **fields: str) -> service_pb2.Certificate:
+    """An entry of the type that stands in the register; a supplement of it is open, in which something else is stated."""
+    one = service_pb2.Certificate(type=kind, fields=dict.fromkeys(fields, "9"))
+    one.accepted.fields.update(fields)
+    return one
+
+
+def test_a_second_entry_of_the_same_year_is_refused() -> None:
+    audit = catalogue.load().type("annual_audit_report")
+    submitted = service_pb2.Certificate(type=audit.code, fields={"fiscal_year": "2023"})
+    domain.stands_alone(audit, submitted, [])
+    domain.stands_alone(audit, submitted, [standing(audit.code, fiscal_year="2022"), standing(audit.code, fiscal_year="2024")])
+    with refused("entry_exists", "/fields/fiscal_year"):
+        domain.stands_alone(audit, submitted, [standing(audit.code, fiscal_year="2022"), standing(audit.code, fiscal_year="2023")])
+
+
+def test_all_of_what_is_unique_together_must_be_the_same() -> None:
+    tax = catalogue.load().type("tax_payment_certificate")
+    submitted = service_pb2.Certificate(type=tax.code, fields={"month": "2024-03", "certificate_no": "A1"})
+    domain.stands_alone(tax, submitted, [standing(tax.code, month="2024-03", certificate_no="A2")])
+    with refused("entry_exists", "/fields/month", "/fields/certificate_no"):
+        domain.stands_alone(tax, submitted, [standing(tax.code, month="2024-03", certificate_no="A1")])
+
+
+def test_shares_come_to_a_hundred_at_most() -> None:
+    shareholder = catalogue.load().type("shareholder")
+    others = [standing(shareholder.code, holder="甲", ratio="33.33"), standing(shareholder.code, holder="乙", ratio="33.33")]
+    domain.stands_alone(shareholder, service_pb2.Certificate(fields={"holder": "丙", "ratio": "33.34"}), others)
+    with refused("total_exceeded", "/fields/ratio"):
+        domain.stands_alone(shareholder, service_pb2.Certificate(fields={"holder": "丙", "ratio": "33.35"}), others)
+    with refused("entry_exists", "/fields/holder"):
+        domain.stands_alone(shareholder, service_pb2.Certificate(fields={"holder": "乙", "ratio": "1"}), others)
+
+
+def test_other_types_stand_as_often_as_one_likes() -> None:
+    licence = catalogue.load().type("business_license")
+    domain.stands_alone(licence, service_pb2.Certificate(fields={"uscc": "9"}), [standing(licence.code, uscc="9")])
+
+
 def sound(code: str) -> bool:
     return domain.check_character(code[:-1]) == code[-1]
 
