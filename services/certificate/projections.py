@@ -8,10 +8,11 @@ from sqlalchemy import ClauseElement, Table, insert
 from yunku.certificate.v1 import events_pb2
 
 import catalogue
+from catalogue import listing as catalogue_listing
 from kernel.eventlog.aggregate import Aggregate, StateProjection
 from kernel.eventlog.events import EventTypes, RecordedEvent
 from kernel.eventlog.projections import LogProjection
-from services.certificate import domain, tables
+from services.certificate import domain, listing, tables
 from services.certificate.upcasters import UPCASTERS
 
 TYPES: Final = EventTypes(events_pb2, UPCASTERS)
@@ -21,7 +22,9 @@ def view_of(state: domain.State) -> Any:
     """The certificate as callers see it, with its validity by the values stated."""
     view = type(state.view)()
     view.CopyFrom(state.view)
-    view.valid_from, view.valid_until = catalogue.load().type(view.type).validity(view.fields)
+    kind = catalogue.load().type(view.type)
+    view.valid_from, view.valid_until = kind.validity(view.fields)
+    view.endless = catalogue_listing.endless(kind, view.fields)
     return view
 
 
@@ -30,13 +33,7 @@ def certificate_row(stream_id: UUID, state: domain.State, version: int) -> Mappi
     view = view_of(state)
     return {
         "certificate_id": stream_id,
-        "subject_id": view.holder.subject_id,
-        "module": catalogue.load().type(view.type).module,
-        "type": view.type,
-        "state": view.state,
-        "light": view.light,
-        "person_id": view.person_id,
-        "performance_id": view.performance_id,
+        **listing.columns(view),
         "unique_code": view.unique_code or None,
         "document_sha256": view.document.sha256 if view.HasField("document") else None,
         "document_locked": state.locked,
@@ -64,7 +61,7 @@ CERTIFICATE: Final = Aggregate(
     initial=domain.State(),
     evolve=domain.evolve,
     events=domain.EVENTS,
-    projections=(StateProjection(tables.certificates, version=3, row=certificate_row),),
+    projections=(StateProjection(tables.certificates, version=4, row=certificate_row),),
 )
 AGGREGATES: Final = (CERTIFICATE,)
 LOG_PROJECTIONS: Final = (LogProjection(tables.activity, version=1, apply=activity_rows),)

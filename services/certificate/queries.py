@@ -1,8 +1,8 @@
 """Questions, answered from the read models and, for history, from the log itself."""
 
 import json
-from typing import Any, Final
-from uuid import UUID
+from datetime import datetime
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict, MessageToJson
 from sqlalchemy import select
@@ -13,11 +13,9 @@ from kernel.context import Caller
 from kernel.errors import YunkuError
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog
-from services.certificate import domain
-from services.certificate.handlers import certificate_id
+from services.certificate import domain, listing
+from services.certificate.handlers import CHINA, certificate_id
 from services.certificate.tables import activity, certificates
-
-MAX_LIMIT: Final = 200
 
 
 def _may_see(view: service_pb2.Certificate, caller: Caller) -> bool:
@@ -38,27 +36,17 @@ async def get(log: EventLog, text: str, caller: Caller) -> service_pb2.Certifica
 
 
 async def find(log: EventLog, request: service_pb2.ListCertificatesRequest, caller: Caller) -> service_pb2.ListCertificatesResponse:
-    """The subject's certificates, newest first; the cursor is the last id given, so paging stays right while entries are added."""
-    limit = min(request.limit or 50, MAX_LIMIT)
-    statement = select(certificates.c.certificate).where(certificates.c.subject_id == caller.require_subject())
-    for column in ("module", "type", "state", "person_id", "performance_id"):
-        wanted = getattr(request, column)
-        if wanted:
-            statement = statement.where(certificates.c[column] == wanted)
-    if not request.state:
-        statement = statement.where(certificates.c.state != domain.DISCARDED)
-    if request.light:
-        statement = statement.where(certificates.c.light == request.light)
-    if request.cursor:
-        try:
-            statement = statement.where(certificates.c.certificate_id < UUID(request.cursor))
-        except ValueError:
-            raise YunkuError("cursor_invalid", field="/cursor") from None
-    statement = statement.order_by(certificates.c.certificate_id.desc()).limit(limit + 1)
+    """The subject's certificates that the request asks for, in its order. Paging goes on after the last one given, so what is added
+    meanwhile neither repeats nor hides any. Raises as ``listing.query``."""
+    subject_id = caller.require_subject()
+    statement = listing.query(request, subject_id, datetime.now(CHINA).date())
     async with log.pool.connection() as connection:
-        rows = await (await connection.execute(*render(statement))).fetchall()
-    items = [service_pb2.Certificate.FromString(bytes(row[0])) for row in rows[:limit]]
-    return service_pb2.ListCertificatesResponse(items=items, next_cursor=items[-1].id if len(rows) > limit else "")
+        # Never prepared: a plan that fits every company and word fits none well.
+        rows = await (await connection.execute(*render(statement), prepare=False)).fetchall()
+    limit = listing.limit_of(request)
+    items = [service_pb2.Certificate.FromString(bytes(row[2])) for row in rows[:limit]]
+    more = listing.cursor(request, subject_id, rows[limit - 1][0], rows[limit - 1][1]) if len(rows) > limit else ""
+    return service_pb2.ListCertificatesResponse(items=items, next_cursor=more)
 
 
 async def history(log: EventLog, text: str, caller: Caller) -> service_pb2.GetHistoryResponse:

@@ -1,29 +1,42 @@
 """The read models of certificates."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Date, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
 
 metadata = MetaData()
 
-#: One row a certificate: what lists filter by, and the whole of it as callers see it (a yunku.certificate.v1.Certificate).
+#: One row a certificate: what lists filter and sort by, its line in a list (``item``), and the whole of it as callers see it (both are
+#: a yunku.certificate.v1.Certificate).
 certificates = Table(
     "certificates",
     metadata,
     Column("certificate_id", Uuid, primary_key=True),
     Column("subject_id", Text, nullable=False),
-    Column("module", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("light", Integer, nullable=False),
-    Column("person_id", Text, nullable=False),
-    Column("performance_id", Text, nullable=False),
     Column("unique_code", Text, unique=True),
     Column("document_sha256", Text),
     Column("document_locked", Boolean, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    # 1970 for what was never submitted, so that the order has no gaps.
+    Column("submitted_at", DateTime(timezone=True), nullable=False),
+    # Whether anything is known of its validity; its end is 9999-12-31 where it has none.
+    Column("dated", Boolean, nullable=False),
+    Column("valid_from", Date),
+    Column("ends_on", Date, nullable=False),
+    # Words by which it is found within its subject (services.certificate.listing): filters' values, and pieces of the text.
+    Column("words", ARRAY(BigInteger), nullable=False),
+    Column("searched", Text, nullable=False),
+    Column("item", LargeBinary, nullable=False),
     Column("certificate", LargeBinary, nullable=False),
     Column("revision", Integer, nullable=False),
-    # Ids are UUIDv7, so this order is the order of their making.
-    Index("certificates_of_subject", "subject_id", "certificate_id"),
-    Index("certificates_of_type", "subject_id", "type", "certificate_id"),
+    # An order each, within a subject. Ids are UUIDv7, so theirs is the order of making.
+    Index("certificates_by_created", "subject_id", "certificate_id"),
+    Index("certificates_by_updated", "subject_id", "updated_at", "certificate_id"),
+    Index("certificates_by_submitted", "subject_id", "submitted_at", "certificate_id"),
+    Index("certificates_by_end", "subject_id", "ends_on", "certificate_id"),
+    Index("certificates_by_type", "subject_id", "type", "certificate_id"),
+    # Without a pending list: a search must not read through what wasn't sorted in yet.
+    Index("certificates_by_words", "words", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
 )
 Index(
     "certificates_to_lock",

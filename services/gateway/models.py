@@ -16,6 +16,19 @@ Verdict = Literal["MATCH", "MISMATCH", "UNREADABLE", "UNMARKED", "ABSENT", "NOT_
 CertificateState = Literal["draft", "submitted", "superseded", "discarded"]
 ProgressState = Literal["none", "running", "delayed", "done"]
 PushState = Literal["requested", "delivered", "acknowledged", "approved", "rejected", "withdrawn"]
+ValidityState = Literal["VALID", "EXPIRING", "EXPIRED", "NOT_YET"]
+Sort = Literal[
+    "created",
+    "-created",
+    "updated",
+    "-updated",
+    "submitted",
+    "-submitted",
+    "valid_until",
+    "-valid_until",
+    "type",
+    "-type",
+]
 ReviewState = Literal["pending", "approved", "rejected", "withdrawn"]
 
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=["2026-11-23T08:00:00.123456Z"])]
@@ -427,7 +440,7 @@ class Push(Answer):
 
 
 class Validity(Answer):
-    state: Literal["VALID", "EXPIRING", "EXPIRED", "NOT_YET"] | None = Field(description="Null where the dates aren't stated yet")
+    state: ValidityState | None = Field(description="Null where the dates aren't stated yet")
     valid_from: Date | None
     valid_until: Date | None = Field(description="Null where it has no end")
 
@@ -443,10 +456,22 @@ class Accepted(Answer):
     submitted_at: Timestamp
 
 
+class DomainPush(Answer):
+    """How the last push to one domain stands 推送领域情况."""
+
+    domain_id: str
+    state: PushState
+
+
 class CertificateSummary(Answer):
+    """A line of a list, with the manual's columns."""
+
     id: str
     holder: Holder
     type: str
+    name: str = Field(description="证照名称: the type's, with which one of its kind it is")
+    level: str | None = Field(description="Level or category, where the type has one")
+    number: str | None = Field(description="The certificate's own number")
     state: CertificateState
     mode: Mode
     light: Light
@@ -455,6 +480,10 @@ class CertificateSummary(Answer):
     validity: Validity
     document_sha256: Sha256 | None
     sealed: bool
+    supplementing: bool
+    predecessor_id: str | None
+    successor_id: str | None
+    pushes: list[DomainPush] = Field(description="The last push to each domain")
     person_id: str | None
     performance_id: str | None
     version: int

@@ -15,7 +15,7 @@ from yunku.signing.v1 import service_pb2 as signing_pb2
 from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
-from catalogue import CertificateType
+from catalogue import CertificateType, listing
 from kernel import texts
 from services.gateway import models
 
@@ -200,10 +200,15 @@ def _accepted(one: service_pb2.Certificate, masked: bool) -> models.Accepted:
 
 def summary(one: service_pb2.Certificate, *, expiring_days: int) -> models.CertificateSummary:
     """A certificate in a list."""
+    kind = known_type(one.type)
+    last = {record.domain_id: record.state for record in one.pushes}
     return models.CertificateSummary(
         id=one.id,
         holder=holder(one.holder),
         type=one.type,
+        name=listing.name(kind, one.fields) if kind is not None else one.type,
+        level=(listing.level(kind, one.fields) if kind is not None else "") or None,
+        number=(listing.number(kind, one.fields) if kind is not None else "") or None,
         state=word(one.state),
         mode=word(types_pb2.Mode.Name(one.mode).removeprefix("MODE_")),
         light=light(one.light),
@@ -212,6 +217,10 @@ def summary(one: service_pb2.Certificate, *, expiring_days: int) -> models.Certi
         validity=validity(one, expiring_days),
         document_sha256=one.document.sha256 or None,
         sealed=one.HasField("seal"),
+        supplementing=one.supplementing,
+        predecessor_id=one.supersedes or None,
+        successor_id=one.successor_id or None,
+        pushes=[models.DomainPush(domain_id=domain_id, state=word(state)) for domain_id, state in sorted(last.items())],
         person_id=one.person_id or None,
         performance_id=one.performance_id or None,
         version=one.version,
@@ -332,7 +341,7 @@ def validity(one: service_pb2.Certificate, expiring_days: int) -> models.Validit
     start = date.fromisoformat(one.valid_from) if one.valid_from else None
     end = date.fromisoformat(one.valid_until) if one.valid_until else None
     if start is None and end is None:
-        state = None
+        state = "VALID" if one.endless else None
     elif start is not None and start > today:
         state = "NOT_YET"
     elif end is not None and end < today:

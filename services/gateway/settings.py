@@ -41,7 +41,7 @@ class Settings(KernelSettings):
     keepalive_seconds: float = Field(
         default=15.0, gt=0, le=120, description="Pause after which a silent stream of live updates shows life."
     )
-    expiring_days: int = Field(default=30, ge=0, le=3650, description="Days before its end from which a certificate counts as expiring.")
+    expiring_days: int = Field(default=90, ge=0, le=3650, description="Days before its end from which a certificate counts as expiring.")
 
     @property
     def uploads(self) -> Path:

@@ -89,23 +89,35 @@ async def list_certificates(
     request: Request,
     who: Session,
     module: Filter = "",
-    type: Filter = "",
+    type: Annotated[list[Filter], Query(max_length=100, description="One or several")] = [],  # noqa: B006 (FastAPI copies it)
     state: models.CertificateState | None = None,
     light: models.Light | None = None,
+    validity: models.ValidityState | None = None,
     person_id: Filter = "",
     performance_id: Filter = "",
+    q: Annotated[
+        str, Query(max_length=100, description="Part of its name, level, person, number or code; case, width and spaces don't count")
+    ] = "",
+    sort: models.Sort = "-created",
     limit: Limit = 50,
-    cursor: Cursor = "",
+    cursor: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    """The subject's certificates, newest first; discarded drafts only when asked for by `state`."""
+    """The subject's certificates, newest first unless `sort` says otherwise; discarded drafts only when asked for by `state`.
+
+    A cursor goes on with the query that it came from; with other filters or another order it is refused (`cursor_invalid`).
+    """
     means = means_of(request)
     asked = service_pb2.ListCertificatesRequest(
         module=module,
         type=type,
         state=state or "",
         light=types_pb2.Light.Value(f"LIGHT_{light}") if light else types_pb2.LIGHT_UNSPECIFIED,
+        validity=validity or "",
+        expiring_days=means.settings.expiring_days,
         person_id=person_id,
         performance_id=performance_id,
+        q=q,
+        sort=sort,
         limit=limit,
         cursor=cursor,
     )
