@@ -129,12 +129,25 @@ def service_environment(home: Home, name: str) -> dict[str, str]:
     }
     if name in topology.LOG_SERVICES:
         environment["YUNKU_DATABASE_URL"] = home.database_url(name)
+    if name == "certificate":
+        environment["YUNKU_NATIONAL_PLATFORM_URL"] = _national_platform(home)
     if name == "push":
         environment["YUNKU_NATS_KEYS"] = str(keys.root)
         environment["YUNKU_NATS_REPLICAS"] = str(home.nats_nodes)
     if name == "signing":
         environment["YUNKU_ATTESTATION_KEY_FILE"] = str(home.attestation_key)
     return environment
+
+
+def _national_platform(home: Home) -> str:
+    """Where entries are taken over from: what is set, else the development profile's counterpart, else nowhere."""
+    own = f"http://{home.host('national-platform')}:{home.ports['national_platform']}" if profile() == "development" else ""
+    return os.environ.get("YUNKU_NATIONAL_PLATFORM_URL") or own
+
+
+def run_national_platform(port: int) -> None:
+    """The life of the counterpart's process, after the fork."""
+    importlib.import_module("infra.national_platform").Counterpart(LOOPBACK, port).serve_forever()
 
 
 def run_service(name: str, environment: Mapping[str, str]) -> int | None:
@@ -145,10 +158,10 @@ def run_service(name: str, environment: Mapping[str, str]) -> int | None:
     return code if isinstance(code, int) else None
 
 
-def _readyz(port: int) -> bool:
+def _answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -208,7 +221,17 @@ class Supervisor:
         ports = {"grpc": home.ports[f"grpc_{name}"], "ops": home.ports[f"ops_{name}"]}
         if name == "gateway":
             ports["http"] = home.ports["http"]
-        return Unit(name, start, lambda: _readyz(home.ports[f"ops_{name}"]), signal.SIGTERM, STOP_SECONDS, ports)
+        return Unit(name, start, lambda: _answers(home.ports[f"ops_{name}"], "/readyz"), signal.SIGTERM, STOP_SECONDS, ports)
+
+    def _counterpart(self) -> Unit:
+        """The national platform as far as development needs it."""
+        port, name = self.home.ports["national_platform"], "national-platform"
+        log = self.home.logs / f"{name}.log"
+
+        def start() -> int:
+            return fork(lambda: run_national_platform(port), name=name, log=log)
+
+        return Unit(name, start, lambda: _answers(port, "/healthz"), signal.SIGTERM, STOP_SECONDS, {"national_platform": port})
 
     # -- one turn of the loop
 
@@ -296,6 +319,9 @@ class Supervisor:
                     self.units[name] = self._service(name)
                 else:
                     self.say(f"service {name} does not exist yet: left out")
+            if profile() == "development" and "certificate" in self.units and not os.environ.get("YUNKU_NATIONAL_PLATFORM_URL"):
+                counterpart = self._counterpart()
+                self.units[counterpart.name] = counterpart
             return
         if not self.demo_done:
             has_demo = profile() == "development" and set(topology.SERVICES) <= set(self.units)
@@ -528,7 +554,7 @@ def status(root: Path) -> int:
     print(f"{'ready' if good else 'starting'}  {state.get('urls', {}).get('http')}  data {root}")
     for name, process in state.get("processes", {}).items():
         phase = process["phase"]
-        if "ops" in process["ports"] and phase == "up" and not _readyz(process["ports"]["ops"]):
+        if "ops" in process["ports"] and phase == "up" and not _answers(process["ports"]["ops"], "/readyz"):
             phase = "not ready"
         good = good and phase == "up"
         ports = " ".join(f"{label}={port}" for label, port in process["ports"].items())

@@ -158,6 +158,8 @@ _register(
     subject_type_unknown="No such subject type, or the subject doesn't have it.",
     origin_invalid="Not a page's origin (scheme://host:port).",
     cursor_invalid="The paging cursor wasn't made by this list.",
+    platform_row_unknown="The national platform holds no such row of this company or person.",
+    platform_row_unusable="The national platform's row is malformed, another's, or of a kind that the catalogue doesn't have.",
     request_malformed="The request can't be read (JSON, multipart, header or parameter).",
 )
 _register(408, "DEADLINE_EXCEEDED", request_too_slow="The request's body came too slowly (gateway).")
@@ -173,6 +175,14 @@ _register(
 _register(429, "RESOURCE_EXHAUSTED", too_many_requests="More requests than allowed in this time.")
 
 # -- the system itself
+_register(
+    503,
+    # Not UNAVAILABLE: the platform was tried as often as is set, and callers between services would try again until the deadline.
+    "ABORTED",
+    national_platform_unavailable="The national platform can't be reached or doesn't answer in time; trying again later helps.",
+    national_platform_unusable="The national platform's answer isn't in the agreed form, is too large, or a refusal.",
+    national_platform_not_set="This register isn't connected to the national platform.",
+)
 _register(
     503,
     "UNAVAILABLE",

@@ -55,6 +55,7 @@ _SERVER_PORTS: Final = {
     "weed_volume": 9340,
     "weed_filer": 8888,
     "weed_admin": 23646,
+    "national_platform": 7155,
 }
 #: How long provisioning waits for a server.
 PATIENCE_SECONDS: Final = 120.0
@@ -105,7 +106,7 @@ def open_home(root: Path, environ: Mapping[str, str]) -> Home:
             name = f"{kind}_{service}"
             ports[name] = 7100 + PORT_OFFSETS[name] if on_host else fixed
     if not on_host:
-        hosts = {name: name for name in ("postgres", "s3", *topology.SERVICES, *map(_node, range(1, nodes + 1)))}
+        hosts = {name: name for name in ("postgres", "s3", "national-platform", *topology.SERVICES, *map(_node, range(1, nodes + 1)))}
     return Home(root / "suite", ports, ensure_secrets(root / "suite"), hosts, nodes)
 
 

@@ -39,6 +39,7 @@ PORT_OFFSETS: Final[Mapping[str, int]] = {
     "weed_volume": 52,
     "weed_filer": 53,
     "weed_admin": 54,
+    "national_platform": 55,
 }
 _WITH_GRPC_TWIN: Final = frozenset({"s3", "weed_master", "weed_volume", "weed_filer", "weed_admin"})
 _TWIN_DISTANCE: Final = 10_000

@@ -25,6 +25,7 @@ from kernel.ids import uuid7
 from kernel.observability import metrics
 
 S = TypeVar("S")
+M = TypeVar("M", bound=Message)
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Pool = AsyncConnectionPool[Connection]
 
@@ -135,6 +136,52 @@ class EventLog:
             self.on_append()
 
     # -- writing -------------------------------------------------------------------------------------------------------
+
+    async def together(self, context: CallContext, kind: type[M], work: Callable[[Transaction], Awaitable[M]]) -> M:
+        """Several commands as one: ``work(transaction)`` executes them in the transaction and answers the reply, a ``kind``.
+
+        All of it happens or nothing, whatever is killed when. The reply is kept with the idempotency key of ``context``, as by
+        ``execute``. Where another writer was first, ``work`` runs again on fresh state: it must have no other effects. It must touch
+        streams in an order that is the same for all (deadlocks otherwise).
+        """
+        keyed = context.idempotency_key is not None
+        for attempt in range(_ATTEMPTS):
+            earlier = await self._earlier(context) if keyed else None
+            if earlier is not None:
+                return kind.FromString(earlier)
+            try:
+                async with self.transaction() as transaction:
+                    response = await work(transaction)
+                    if keyed:
+                        await self._keep(transaction.connection, context, response)
+                return response
+            except VersionConflict:
+                metrics.APPEND_CONFLICTS.labels(self.service).inc()
+                await asyncio.sleep(0.001 * attempt)
+            except psycopg.errors.DeadlockDetected:
+                await asyncio.sleep(0.01)
+            except psycopg.errors.UniqueViolation as violation:
+                if violation.diag.constraint_name != "commands_pkey":
+                    raise
+            except YunkuError:
+                # What refuses it may be its own effect, if it was repeated while it still ran.
+                earlier = await self._earlier(context) if keyed else None
+                if earlier is None:
+                    raise
+                return kind.FromString(earlier)
+        raise YunkuError("version_conflict")
+
+    async def _keep(self, connection: Connection, context: CallContext, response: Message) -> None:
+        await connection.execute(
+            "INSERT INTO commands (caller_id, key, request_hash, response, recorded_at) VALUES (%s, %s, %s, %s, %s)",
+            (
+                context.caller.id,
+                context.idempotency_key,
+                context.request_hash or b"",
+                response.SerializeToString(deterministic=True),
+                self._clock(),
+            ),
+        )
 
     async def execute(
         self,

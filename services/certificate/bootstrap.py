@@ -11,20 +11,32 @@ from kernel.service import Runtime
 from services.certificate import adapters, consumers, rpc
 from services.certificate.handlers import Handlers
 from services.certificate.locker import Locker
+from services.certificate.national_platform import HttpPlatform
 from services.certificate.settings import Settings
+from services.certificate.takeover_handlers import TakeOvers
 
 
 async def build(runtime: Runtime[Settings]) -> None:
     """Puts the service on its log and serves it. Raises catalogue.CatalogueError for a wrong catalogue."""
     catalogue.load()
     log = await attach(runtime, declared("certificate"), consumers.subscriptions)
+    subjects = adapters.RemoteSubjects(runtime.peers)
     handlers = Handlers(
         log,
-        adapters.RemoteSubjects(runtime.peers),
+        subjects,
         adapters.RemoteInspector(runtime.peers),
         adapters.RemoteSealer(runtime.peers),
         adapters.RemoteDomains(runtime.peers),
     )
+    settings = runtime.settings
+    platform = HttpPlatform(
+        settings.national_platform_url,
+        seconds=settings.national_platform_seconds,
+        attempts=settings.national_platform_attempts,
+        answer_bytes=settings.national_platform_answer_bytes,
+    )
+    runtime.on_stop(platform.close)
+    take_overs = TakeOvers(log, subjects, platform)
     locker = Locker(log, adapters.ObjectVault(runtime.object_store()), timedelta(days=runtime.settings.document_retention_days))
     runtime.add_background("locker", locker.run)
-    runtime.rpc.register(service_pb2_grpc.add_CertificateServiceServicer_to_server, rpc.CertificateService(log, handlers))
+    runtime.rpc.register(service_pb2_grpc.add_CertificateServiceServicer_to_server, rpc.CertificateService(log, handlers, take_overs))

@@ -70,6 +70,8 @@ def _drafted(view: service_pb2.Certificate, event: events_pb2.CertificateDrafted
     view.person_id = event.person_id
     view.performance_id = event.performance_id
     view.supersedes = event.supersedes
+    if event.HasField("provenance"):
+        view.provenance.CopyFrom(event.provenance)
     view.version = event.version
     view.recognition.state = "none"
     view.verification.state = "none"
@@ -347,8 +349,10 @@ def draft(
     person_id: str = "",
     performance_id: str = "",
     supersedes: str = "",
+    provenance: types_pb2.Provenance | None = None,
 ) -> list[Message]:
-    """Begins an entry; ``supersedes`` names the certificate that it is to follow (``begin_successor`` decides there).
+    """Begins an entry; ``supersedes`` names the certificate that it is to follow (``begin_successor`` decides there), ``provenance``
+    says where it was taken over from.
 
     Idempotent: the id stands for the one draft.
     """
@@ -369,6 +373,7 @@ def draft(
             person_id=person_id,
             performance_id=performance_id,
             supersedes=supersedes,
+            provenance=provenance,
         )
     ]
 

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from yunku.certificate.v1 import service_pb2, types_pb2
 
+from services.certificate.takeover import Answer
+
 
 class Subjects(Protocol):
     """Knows who a subject is now."""
@@ -42,3 +44,17 @@ class Vault(Protocol):
 
     async def lock(self, sha256: str, retain_until: datetime) -> None:
         """Locks the object against deletion; repeating it does no harm."""
+
+
+class Platform(Protocol):
+    """The national platform 全国建筑市场监管公共服务平台.
+
+    Raises ``national_platform_unavailable`` when it can't be reached in time, ``national_platform_unusable`` when what it answers is no
+    answer, ``national_platform_not_set`` where the register isn't connected to one.
+    """
+
+    async def qualifications(self, uscc: str, name: str) -> Answer:
+        """A company's qualifications, by its USCC; the name is sent for the platform to check."""
+
+    async def registrations(self, name: str, id_no: str, employer: str) -> Answer:
+        """A person's registrations, by name and ID number; the employer is sent for the platform to check."""

@@ -42,6 +42,22 @@ def certificate_row(stream_id: UUID, state: domain.State, version: int) -> Mappi
     }
 
 
+def taken_over_row(stream_id: UUID, state: domain.State, version: int) -> Mapping[str, Any] | None:
+    """The row of a certificate that was taken over; None for the others."""
+    view = state.view
+    if not view.HasField("provenance"):
+        return None
+    return {
+        "certificate_id": stream_id,
+        "subject_id": view.holder.subject_id,
+        "person_id": view.person_id,
+        "source": view.provenance.source,
+        "source_id": view.provenance.source_id,
+        "stands": view.state != domain.DISCARDED,
+        "revision": version,
+    }
+
+
 def activity_rows(event: RecordedEvent, table: Table) -> Sequence[ClauseElement]:
     """One line of activity per event."""
     return [
@@ -61,7 +77,10 @@ CERTIFICATE: Final = Aggregate(
     initial=domain.State(),
     evolve=domain.evolve,
     events=domain.EVENTS,
-    projections=(StateProjection(tables.certificates, version=4, row=certificate_row),),
+    projections=(
+        StateProjection(tables.certificates, version=4, row=certificate_row),
+        StateProjection(tables.taken_over, version=1, row=taken_over_row),
+    ),
 )
 AGGREGATES: Final = (CERTIFICATE,)
 LOG_PROJECTIONS: Final = (LogProjection(tables.activity, version=1, apply=activity_rows),)

@@ -119,6 +119,7 @@ def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
         "unique_code": view.unique_code,
         "supersedes": view.supersedes,
         "successor_id": view.successor_id,
+        "provenance": f"{view.provenance.source}/{view.provenance.source_id}" if view.HasField("provenance") else "",
     }
     return shown
 

@@ -8,14 +8,16 @@ from kernel import context
 from kernel.eventlog.store import EventLog
 from services.certificate import queries
 from services.certificate.handlers import Handlers
+from services.certificate.takeover_handlers import TakeOvers
 
 
 class CertificateService(service_pb2_grpc.CertificateServiceServicer):
     """Answers ``yunku.certificate.v1.CertificateService``."""
 
-    def __init__(self, log: EventLog, handlers: Handlers) -> None:
+    def __init__(self, log: EventLog, handlers: Handlers, take_overs: TakeOvers) -> None:
         self._log = log
         self._handlers = handlers
+        self._take_overs = take_overs
 
     async def DraftCertificate(self, request: service_pb2.DraftCertificateRequest, _: Any) -> service_pb2.DraftCertificateResponse:
         return await self._handlers.draft(request)
@@ -68,3 +70,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
 
     async def ListActivity(self, request: service_pb2.ListActivityRequest, _: Any) -> service_pb2.ListActivityResponse:
         return await queries.activity_since(self._log, request, context.current().caller)
+
+    async def ListPlatformEntries(self, request: service_pb2.ListPlatformEntriesRequest, _: Any) -> service_pb2.ListPlatformEntriesResponse:
+        return await self._take_overs.entries(request)
+
+    async def TakeOver(self, request: service_pb2.TakeOverRequest, _: Any) -> service_pb2.TakeOverResponse:
+        return await self._take_overs.take_over(request)

@@ -1,6 +1,6 @@
 """What may be set for this service, beyond the kernel's settings."""
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from kernel.settings import KernelSettings
 
@@ -14,3 +14,21 @@ class Settings(KernelSettings):
         le=36500,
         description="Days for which an uploaded document is locked against deletion (S3 object lock) once its event is recorded.",
     )
+    national_platform_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Address of the connector's counterpart at the national platform (`https://…`); empty: nothing can be taken over. "
+        "Plain HTTP in the development profile only.",
+    )
+    national_platform_seconds: float = Field(default=4.0, gt=0, le=10, description="How long one try at the national platform may take.")
+    national_platform_attempts: int = Field(default=3, ge=1, le=5, description="Tries of one call to the national platform.")
+    national_platform_answer_bytes: int = Field(
+        default=2 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest answer of the national platform that is read."
+    )
+
+    @field_validator("national_platform_url")
+    @classmethod
+    def _numbers_travel_encrypted(cls, url: str, info: ValidationInfo) -> str:
+        if info.data.get("profile") != "development" and url.startswith("http:"):
+            raise ValueError("must be https: ID numbers are sent there")
+        return url

@@ -56,3 +56,17 @@ activity = Table(
     Column("at", DateTime(timezone=True), nullable=False),
     Index("activity_of_subject", "subject_id", "position"),
 )
+
+#: Which entries rows of the national platform became; a discarded draft no longer stands for its row.
+taken_over = Table(
+    "taken_over",
+    metadata,
+    Column("certificate_id", Uuid, primary_key=True),
+    Column("subject_id", Text, nullable=False),
+    Column("person_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("stands", Boolean, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("taken_over_of_subject", "subject_id", "source", "source_id"),
+)

@@ -463,6 +463,16 @@ class DomainPush(Answer):
     state: PushState
 
 
+class Provenance(Answer):
+    """Where an entry was taken over from."""
+
+    source: Literal["national_platform/qualifications", "national_platform/registrations"]
+    source_id: str = Field(description="The row's id there")
+    retrieved_at: Timestamp
+    answer_sha256: Sha256 = Field(description="Of the whole answer that the row stood in, as it came")
+    row: dict[str, Any] = Field(description="The row as it came")
+
+
 class CertificateSummary(Answer):
     """A line of a list, with the manual's columns."""
 
@@ -513,6 +523,7 @@ class Certificate(Answer):
     supplementing: bool = Field(description="Whether a supplement is open: what is shown beside `accepted` is being changed")
     predecessor_id: str | None = Field(description="The certificate that this one follows, or is to follow once it is submitted")
     successor_id: str | None = Field(description="The one that follows: being made, or in its place once this is superseded")
+    provenance: Provenance | None = Field(description="Where it was taken over from; null for what the company entered itself")
     person_id: str | None
     performance_id: str | None
     version: int = Field(description="Content version, for If-Match")
@@ -524,6 +535,56 @@ class Certificate(Answer):
 class CertificatePage(Answer):
     items: list[CertificateSummary]
     next_cursor: str | None
+
+
+# -- taking over from the national platform ----------------------------------------------------------------------------
+
+
+class PlatformEntry(Answer):
+    """A row of the national platform (manual 三 (二) 1), and the entry that it became."""
+
+    id: str
+    name: str = Field(description="资质名称, or certificate and speciality of a registration, as the platform writes it")
+    level: str | None = Field(description="资质等级")
+    valid_until: Date | None = Field(description="有效期至")
+    primary: bool = Field(description="主项资质")
+    type: str = Field(description="The certificate type that it becomes")
+    fields: dict[str, str] = Field(description="What the draft will state")
+    certificate_id: str | None = Field(description="The entry that it became; null while it can be taken over")
+
+
+class PlatformFault(Answer):
+    """A row that can't be taken over; the others can."""
+
+    row: int = Field(description="Place in the platform's answer, from 0")
+    id: str | None
+    code: str
+    message: str = Field(description="Chinese")
+    member: str | None = Field(description="What of it is wrong, where one thing is")
+
+
+class PlatformListing(Answer):
+    items: list[PlatformEntry]
+    faults: list[PlatformFault]
+    retrieved_at: Timestamp
+    answer_sha256: Sha256
+    next_cursor: None = Field(description="Always null: what the platform holds is answered whole")
+
+
+class TakeOverRequest(Body):
+    items: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
+        min_length=1, max_length=100, description="Ids of the platform's rows"
+    )
+
+
+class TakenOver(Answer):
+    id: str = Field(description="The platform's row")
+    created: bool = Field(description="False: it had been taken over before, and this is its entry")
+    certificate: CertificateSummary
+
+
+class TakenOverList(Answer):
+    items: list[TakenOver]
 
 
 class PushPage(Answer):

@@ -177,6 +177,7 @@ def certificate(one: service_pb2.Certificate, *, expiring_days: int, masked: boo
         supplementing=one.supplementing,
         predecessor_id=one.supersedes or None,
         successor_id=one.successor_id or None,
+        provenance=provenance(one.provenance) if one.HasField("provenance") else None,
         person_id=one.person_id or None,
         performance_id=one.performance_id or None,
         version=one.version,
@@ -227,6 +228,57 @@ def summary(one: service_pb2.Certificate, *, expiring_days: int) -> models.Certi
         created_at=moment(one.created_at),
         updated_at=moment(one.updated_at),
         submitted_at=moment(one.submitted_at) if one.HasField("submitted_at") else None,
+    )
+
+
+def provenance(one: types_pb2.Provenance) -> models.Provenance:
+    return models.Provenance(
+        source=word(one.source),
+        source_id=one.source_id,
+        retrieved_at=microseconds(one.retrieved_at_us),
+        answer_sha256=one.answer_sha256,
+        row=json.loads(one.row_json),
+    )
+
+
+def platform_listing(one: service_pb2.ListPlatformEntriesResponse) -> models.PlatformListing:
+    reasons = _keys("platform")
+    return models.PlatformListing(
+        items=[
+            models.PlatformEntry(
+                id=entry.id,
+                name=entry.name,
+                level=entry.level or None,
+                valid_until=entry.valid_until or None,
+                primary=entry.primary,
+                type=entry.type,
+                fields=dict(sorted(entry.fields.items())),
+                certificate_id=entry.certificate_id or None,
+            )
+            for entry in one.items
+        ],
+        faults=[
+            models.PlatformFault(
+                row=fault.row,
+                id=fault.id or None,
+                code=fault.reason,
+                message=texts.text(f"platform.{fault.reason}", member=fault.member) if fault.reason in reasons else fault.reason,
+                member=fault.member or None,
+            )
+            for fault in one.faults
+        ],
+        retrieved_at=moment(one.retrieved_at),
+        answer_sha256=one.answer_sha256,
+        next_cursor=None,
+    )
+
+
+def taken_over(one: service_pb2.TakeOverResponse, *, expiring_days: int) -> models.TakenOverList:
+    return models.TakenOverList(
+        items=[
+            models.TakenOver(id=item.id, created=item.created, certificate=summary(item.certificate, expiring_days=expiring_days))
+            for item in one.items
+        ]
     )
 
 
@@ -467,7 +519,8 @@ def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
         "opinion": str(event.get("opinion", "")),
         "version": str(event.get("version", "")),
     }
-    return texts.text(f"gateway.summary.{one.type}", **params)
+    told = "CertificateTakenOver" if one.type == "CertificateDrafted" and event.get("provenance") else one.type
+    return texts.text(f"gateway.summary.{told}", **params)
 
 
 def _word(section: str, key: str) -> str:
