@@ -16,10 +16,13 @@ from catalogue.model import (
     AtMost,
     Catalogue,
     CertificateType,
+    ChangeItem,
     DocumentSpec,
     Field,
     Module,
     Owner,
+    PerformanceCategory,
+    Performances,
     PrintedBy,
     Role,
     Rule,
@@ -132,6 +135,11 @@ class _Map:
             raise self.error(f"{key} names something twice")
         return tuple(found)
 
+    def nested(self, key: str) -> _Map:
+        node = self.take(key, required=True)
+        assert node is not None  # required
+        return _Map(node, self.file)
+
     def finish(self) -> None:
         for key, node in self.rest.items():
             raise self.error(f"{key} is no key here", node)
@@ -174,8 +182,66 @@ def _module(content: bytes, file: str) -> Module:
     code = top.text("module", pattern=_NAME)
     number, label = top.number("number"), top.text("label")
     types = _unique(top, "types", lambda one: _type(one, code), lambda made: made.code)
+    about = top.take("performances", required=False)
+    performances = _performances(_Map(about, file), types) if about is not None else None
     top.finish()
-    return Module(code=code, number=number, label=label, types=types)
+    return Module(code=code, number=number, label=label, types=types, performances=performances)
+
+
+def _performances(one: _Map, types: tuple[CertificateType, ...]) -> Performances:
+    """What makes up a performance; every type and field that it names must be there."""
+    by_code = {kind.code: kind for kind in types if kind.owner is Owner.PERFORMANCE}
+
+    def known(holder: _Map, code: str) -> str:
+        if code not in by_code:
+            raise holder.error(f"{code} is no type of a performance")
+        return code
+
+    information = _unique(one, "information", _field, lambda field: field.name)
+    supporting = one.nested("supporting")
+    supporting_type, supporting_for = known(supporting, supporting.text("type")), supporting.texts("performance_types")
+    supporting.finish()
+    changing = one.nested("changes")
+    change, contract = known(changing, changing.text("type")), known(changing, changing.text("contract"))
+
+    def item(node: _Map) -> ChangeItem:
+        made = ChangeItem(code=node.text("code", pattern=_NAME), label=node.text("label"), field=node.text("field"))
+        node.finish()
+        if not by_code[contract].has_field(made.field):
+            raise node.error(f"{contract} has no field {made.field}")
+        return made
+
+    def category(node: _Map) -> PerformanceCategory:
+        made = PerformanceCategory(
+            code=node.text("code", pattern=_NAME),
+            label=node.text("label"),
+            manager=node.text("manager"),
+            required=node.texts("required"),
+            optional=node.texts("optional"),
+            party=node.texts("party"),
+        )
+        node.finish()
+        for code in (*made.required, *made.optional):
+            known(node, code)
+        if not made.required:
+            raise node.error(f"{made.code} requires no material")
+        return made
+
+    items = _unique(changing, "items", item, lambda made: made.code)
+    changing.finish()
+    categories = _unique(one, "categories", category, lambda made: made.code)
+    one.finish()
+    if not information or not categories:
+        raise one.error("information and categories must stand here")
+    return Performances(
+        information=information,
+        categories=categories,
+        supporting=supporting_type,
+        supporting_for=supporting_for,
+        change=change,
+        contract=contract,
+        changes=items,
+    )
 
 
 T = TypeVar("T")

@@ -225,6 +225,71 @@ class CertificateType:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeItem:
+    """An item of a contract that a contract change 合同变更 may override."""
+
+    code: str
+    label: str
+    """As the change's certificate states it."""
+    field: str
+    """The contract's field."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceCategory:
+    """业绩类别: what kind of work a performance was, and with which materials it is proved."""
+
+    code: str
+    label: str
+    manager: str
+    """What the right person is called: 项目经理, 项目总监, 项目负责人."""
+    required: tuple[str, ...]
+    """Certificate types of the materials that must be there."""
+    optional: tuple[str, ...] = ()
+    party: tuple[str, ...] = ()
+    """Fields of the acceptance report of which one must name the holder; empty: it isn't named there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performances:
+    """What makes up a performance 业绩 (manual 三 (五))."""
+
+    information: tuple[Field, ...]
+    """业绩总体信息."""
+    categories: tuple[PerformanceCategory, ...]
+    supporting: str
+    """Type of the supporting materials 佐证材料."""
+    supporting_for: tuple[str, ...]
+    """业绩类型 that need a supporting material with every required one."""
+    change: str
+    """Type of the contract changes' certificates."""
+    contract: str
+    """Type of the contract that changes override."""
+    changes: tuple[ChangeItem, ...]
+
+    def category(self, text: str) -> PerformanceCategory:
+        """The category of that code or label; raises KeyError."""
+        for one in self.categories:
+            if text in (one.code, one.label):
+                return one
+        raise KeyError(text)
+
+    def item(self, text: str) -> ChangeItem:
+        """The change item of that code or label; raises KeyError."""
+        for one in self.changes:
+            if text in (one.code, one.label):
+                return one
+        raise KeyError(text)
+
+    def field(self, name: str) -> Field:
+        """The field of the overall information; raises KeyError."""
+        for one in self.information:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """One of the nine parts of the register."""
 
@@ -232,6 +297,7 @@ class Module:
     number: int
     label: str
     types: tuple[CertificateType, ...]
+    performances: Performances | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +330,14 @@ class Catalogue:
                 return one
         raise KeyError(code)
 
+    @property
+    def performances(self) -> Performances:
+        """What makes up a performance; raises LookupError where no module says it."""
+        for module in self.modules:
+            if module.performances is not None:
+                return module.performances
+        raise LookupError("no module has performances")
+
     def to_public(self) -> dict[str, Any]:
         """The catalogue as ``GET /api/v1/catalogue`` gives it."""
         return {"version": self.version, "modules": [_public_module(module) for module in self.modules]}
@@ -275,6 +349,21 @@ def _public_module(module: Module) -> dict[str, Any]:
         "number": module.number,
         "label": module.label,
         "types": [_public_type(one) for one in module.types],
+        "performances": _public_performances(module.performances) if module.performances is not None else None,
+    }
+
+
+def _public_performances(one: Performances) -> dict[str, Any]:
+    return {
+        "information": [_public_field(f) for f in one.information],
+        "categories": [
+            {"code": c.code, "label": c.label, "manager": c.manager, "required": list(c.required), "optional": list(c.optional)}
+            for c in one.categories
+        ],
+        "supporting": one.supporting,
+        "supporting_for": list(one.supporting_for),
+        "change": one.change,
+        "change_items": [{"code": item.code, "label": item.label} for item in one.changes],
     }
 
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from yunku.certificate.v1 import service_pb2_grpc
+from yunku.certificate.v1 import performance_pb2_grpc, service_pb2_grpc
 
 import catalogue
 from kernel.eventlog.rebuild import declared
@@ -12,6 +12,8 @@ from services.certificate import adapters, consumers, rpc
 from services.certificate.handlers import Handlers
 from services.certificate.locker import Locker
 from services.certificate.national_platform import HttpPlatform
+from services.certificate.performances import handlers as performance_handlers
+from services.certificate.performances import rpc as performance_rpc
 from services.certificate.settings import Settings
 from services.certificate.takeover_handlers import TakeOvers
 
@@ -20,14 +22,9 @@ async def build(runtime: Runtime[Settings]) -> None:
     """Puts the service on its log and serves it. Raises catalogue.CatalogueError for a wrong catalogue."""
     catalogue.load()
     log = await attach(runtime, declared("certificate"), consumers.subscriptions)
-    subjects = adapters.RemoteSubjects(runtime.peers)
-    handlers = Handlers(
-        log,
-        subjects,
-        adapters.RemoteInspector(runtime.peers),
-        adapters.RemoteSealer(runtime.peers),
-        adapters.RemoteDomains(runtime.peers),
-    )
+    subjects, domains = adapters.RemoteSubjects(runtime.peers), adapters.RemoteDomains(runtime.peers)
+    handlers = Handlers(log, subjects, adapters.RemoteInspector(runtime.peers), adapters.RemoteSealer(runtime.peers), domains)
+    performances = performance_handlers.Handlers(log, subjects, domains)
     settings = runtime.settings
     platform = HttpPlatform(
         settings.national_platform_url,
@@ -40,3 +37,6 @@ async def build(runtime: Runtime[Settings]) -> None:
     locker = Locker(log, adapters.ObjectVault(runtime.object_store()), timedelta(days=runtime.settings.document_retention_days))
     runtime.add_background("locker", locker.run)
     runtime.rpc.register(service_pb2_grpc.add_CertificateServiceServicer_to_server, rpc.CertificateService(log, handlers, take_overs))
+    runtime.rpc.register(
+        performance_pb2_grpc.add_PerformanceServiceServicer_to_server, performance_rpc.PerformanceService(log, performances)
+    )

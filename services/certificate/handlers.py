@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import psycopg
 from google.protobuf.message import Message
 from sqlalchemy import select
 from yunku.certificate.v1 import service_pb2
@@ -17,9 +18,10 @@ from kernel.errors import YunkuError
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, Transaction
 from services.certificate import domain
+from services.certificate.performances import materials
 from services.certificate.ports import Domains, Inspector, Sealer, Subjects
 from services.certificate.projections import CERTIFICATE, view_of
-from services.certificate.tables import certificates
+from services.certificate.tables import MATERIAL_SLOT, certificates
 
 R = TypeVar("R", bound=Message)
 
@@ -61,33 +63,39 @@ class Handlers:
             raise YunkuError("type_unknown", field="/type")
         # Rises with time, which lists are ordered by. A command repeated gets its first answer, and so its first draft, by its key.
         made = ids.uuid7()
-        holder = await self._subjects.holder(subject_id)
         kind = known.type(request.type)
+        prefilled = {} if await self._log.answered(context) else await materials.begin(self._log, subject_id, kind, request.performance_id)
+        holder = await self._subjects.holder(subject_id)
 
         def follow(former: domain.State) -> Sequence[Message]:
             return domain.begin_successor(
                 former, subject_id, str(made), kind=kind, person_id=request.person_id, performance_id=request.performance_id
             )
 
-        outcome = await self._log.execute(
-            CERTIFICATE,
-            made,
-            lambda state: domain.draft(
-                state,
-                certificate_id=str(made),
-                holder=holder,
-                kind=kind,
-                catalogue_version=known.version,
-                mode=request.mode,
-                fields=request.fields,
-                person_id=request.person_id,
-                performance_id=request.performance_id,
-                supersedes=request.supersedes,
-            ),
-            context,
-            respond=lambda state, _: service_pb2.DraftCertificateResponse(certificate=view_of(state) if state.exists else None),
-            also=self._on_former(follow) if request.supersedes else None,
-        )
+        try:
+            outcome = await self._log.execute(
+                CERTIFICATE,
+                made,
+                lambda state: domain.draft(
+                    state,
+                    certificate_id=str(made),
+                    holder=holder,
+                    kind=kind,
+                    catalogue_version=known.version,
+                    mode=request.mode,
+                    fields={**prefilled, **request.fields},
+                    person_id=request.person_id,
+                    performance_id=request.performance_id,
+                    supersedes=request.supersedes,
+                ),
+                context,
+                respond=lambda state, _: service_pb2.DraftCertificateResponse(certificate=view_of(state) if state.exists else None),
+                also=self._on_former(follow) if request.supersedes else None,
+            )
+        except psycopg.errors.UniqueViolation as taken:
+            if taken.diag.constraint_name != MATERIAL_SLOT:
+                raise
+            raise YunkuError("material_exists", field="/performance_id") from None
         return _reply(service_pb2.DraftCertificateResponse, outcome.response)
 
     async def upload(self, request: service_pb2.UploadDocumentRequest) -> service_pb2.UploadDocumentResponse:
@@ -174,12 +182,14 @@ class Handlers:
         return await self._command(service_pb2.CompleteSealResponse, request.certificate_id, decide)
 
     async def submit(self, request: service_pb2.SubmitRequest) -> service_pb2.SubmitResponse:
+        if not await self._log.answered(call_context.current()):
+            await materials.may_submit(self._log, await self._own(request.certificate_id))
         today = datetime.now(UTC).astimezone(CHINA).date()
         supersede = self._on_former(lambda former: domain.supersede(former, request.certificate_id))
 
         async def enter(state: domain.State, transaction: Transaction) -> None:
             await supersede(state, transaction)
-            await _stands_alone(state.view, transaction)
+            await stands_alone(state.view, transaction)
 
         return await self._command(
             service_pb2.SubmitResponse,
@@ -191,6 +201,7 @@ class Handlers:
         )
 
     async def begin_supplement(self, request: service_pb2.BeginSupplementRequest) -> service_pb2.BeginSupplementResponse:
+        await materials.may_supplement(self._log, await self._own(request.certificate_id))
         return await self._command(
             service_pb2.BeginSupplementResponse,
             request.certificate_id,
@@ -272,7 +283,7 @@ class Handlers:
         return _reply(response, outcome.response)
 
 
-async def _stands_alone(view: service_pb2.Certificate, transaction: Transaction) -> None:
+async def stands_alone(view: service_pb2.Certificate, transaction: Transaction) -> None:
     """Refuses a submission that may not stand beside the holder's others of its type (catalogue: unique_by, at_most)."""
     kind = catalogue.load().type(view.type)
     if not kind.unique_by and kind.at_most is None:
@@ -284,13 +295,13 @@ async def _stands_alone(view: service_pb2.Certificate, transaction: Transaction)
     others = select(columns.certificate).where(
         columns.subject_id == view.holder.subject_id,
         columns.type == view.type,
-        columns.person_id == view.person_id,
-        columns.performance_id == view.performance_id,
         columns.state == domain.SUBMITTED,
         columns.certificate_id != UUID(view.id),
     )
     rows = await (await transaction.connection.execute(*render(others))).fetchall()
-    domain.stands_alone(kind, view, [service_pb2.Certificate.FromString(bytes(row[0])) for row in rows])
+    others_of_type = [service_pb2.Certificate.FromString(bytes(row[0])) for row in rows]
+    ties = (view.person_id, view.performance_id)
+    domain.stands_alone(kind, view, [one for one in others_of_type if (one.person_id, one.performance_id) == ties])
 
 
 def _reply(kind: type[R], response: Any) -> R:

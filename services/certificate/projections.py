@@ -13,9 +13,13 @@ from kernel.eventlog.aggregate import Aggregate, StateProjection
 from kernel.eventlog.events import EventTypes, RecordedEvent
 from kernel.eventlog.projections import LogProjection
 from services.certificate import domain, listing, tables
+from services.certificate.performances import domain as performance_domain
 from services.certificate.upcasters import UPCASTERS
 
 TYPES: Final = EventTypes(events_pb2, UPCASTERS)
+
+
+_OF_PERFORMANCES: Final = frozenset(event.DESCRIPTOR.name for event in performance_domain.EVENTS)
 
 
 def view_of(state: domain.State) -> Any:
@@ -34,6 +38,7 @@ def certificate_row(stream_id: UUID, state: domain.State, version: int) -> Mappi
     return {
         "certificate_id": stream_id,
         **listing.columns(view),
+        **_of_performance(view),
         "unique_code": view.unique_code or None,
         "document_sha256": view.document.sha256 if view.HasField("document") else None,
         "document_locked": state.locked,
@@ -58,13 +63,44 @@ def taken_over_row(stream_id: UUID, state: domain.State, version: int) -> Mappin
     }
 
 
+def _of_performance(view: Any) -> Mapping[str, Any]:
+    """By what a performance finds its certificates; all NULL for others. It has one living material of a kind (``material_slot``):
+    the append itself refuses a second one, except a draft that is to follow the first."""
+    if not view.performance_id:
+        return {"performance_id": None, "light": None, "followed": None, "material_slot": None}
+    living = view.state in (domain.DRAFT, domain.SUBMITTED)
+    slot = None
+    if living and performance_domain.single(catalogue.load().performances, view.type):
+        follows = ":next" if view.supersedes and view.state == domain.DRAFT else ""
+        slot = f"{view.performance_id}:{view.type}{follows}"
+    return {"performance_id": view.performance_id, "light": view.light, "followed": bool(view.successor_id), "material_slot": slot}
+
+
+def performance_row(stream_id: UUID, state: performance_domain.State, version: int) -> Mapping[str, Any]:
+    """The read model row of a performance."""
+    view = state.view
+    return {
+        "performance_id": stream_id,
+        "subject_id": view.holder.subject_id,
+        "category": view.category,
+        "performance_type": view.information.get("performance_type", ""),
+        "state": view.state,
+        "section_name": view.information.get("section_name", ""),
+        "section_no": view.information.get("section_no", ""),
+        "unique_code": view.unique_code or None,
+        "performance": view.SerializeToString(deterministic=True),
+        "revision": version,
+    }
+
+
 def activity_rows(event: RecordedEvent, table: Table) -> Sequence[ClauseElement]:
     """One line of activity per event."""
     return [
         insert(table).values(
             position=event.position,
             subject_id=event.meta.acting_subject_id,
-            certificate_id=event.stream_id,
+            certificate_id=None if event.short_type in _OF_PERFORMANCES else event.stream_id,
+            performance_id=event.stream_id if event.short_type in _OF_PERFORMANCES else None,
             type=event.short_type,
             event_id=event.event_id,
             at=event.recorded_at,
@@ -78,9 +114,16 @@ CERTIFICATE: Final = Aggregate(
     evolve=domain.evolve,
     events=domain.EVENTS,
     projections=(
-        StateProjection(tables.certificates, version=4, row=certificate_row),
+        StateProjection(tables.certificates, version=5, row=certificate_row),
         StateProjection(tables.taken_over, version=1, row=taken_over_row),
     ),
 )
-AGGREGATES: Final = (CERTIFICATE,)
-LOG_PROJECTIONS: Final = (LogProjection(tables.activity, version=1, apply=activity_rows),)
+PERFORMANCE: Final = Aggregate(
+    name="performance",
+    initial=performance_domain.State(),
+    evolve=performance_domain.evolve,
+    events=performance_domain.EVENTS,
+    projections=(StateProjection(tables.performances, version=1, row=performance_row),),
+)
+AGGREGATES: Final = (CERTIFICATE, PERFORMANCE)
+LOG_PROJECTIONS: Final = (LogProjection(tables.activity, version=2, apply=activity_rows),)

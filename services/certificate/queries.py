@@ -1,6 +1,7 @@
 """Questions, answered from the read models and, for history, from the log itself."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +56,8 @@ async def history(log: EventLog, text: str, caller: Caller) -> service_pb2.GetHi
     items: list[service_pb2.HistoryItem] = []
     state = domain.State()
     for event in events:
+        if event.short_type.startswith("Performance"):
+            raise YunkuError("not_found")  # a performance's stream
         before, state = state.view, domain.evolve(state, event.data, event.recorded_at)
         item = service_pb2.HistoryItem(
             number=event.version,
@@ -62,7 +65,7 @@ async def history(log: EventLog, text: str, caller: Caller) -> service_pb2.GetHi
             actor_id=event.meta.actor_id,
             type=event.short_type,
             event_json=MessageToJson(event.data, preserving_proto_field_name=True, indent=None, ensure_ascii=False),
-            changes_json=json.dumps(_changes(before, state.view), ensure_ascii=False),
+            changes_json=json.dumps(changes_between(_shown(before) if before.id else {}, _shown(state.view)), ensure_ascii=False),
             event_id=str(event.event_id),
             hash=event.hash.hex(),
             version=state.view.version,
@@ -84,15 +87,28 @@ async def activity_since(log: EventLog, request: service_pb2.ListActivityRequest
             return service_pb2.ListActivityResponse(position=end)
         limit = min(request.limit or 100, 500)
         statement = (
-            select(activity.c.position, activity.c.certificate_id, activity.c.type, activity.c.at, activity.c.event_id)
+            select(
+                activity.c.position,
+                activity.c.certificate_id,
+                activity.c.type,
+                activity.c.at,
+                activity.c.event_id,
+                activity.c.performance_id,
+            )
             .where(activity.c.subject_id == subject_id, activity.c.position > request.since)
             .order_by(activity.c.position)
             .limit(limit)
         )
         rows = await (await connection.execute(*render(statement))).fetchall()
     answer = service_pb2.ListActivityResponse(position=rows[-1][0] if len(rows) == limit else max(end, request.since))
-    for position, certificate, kind, at, event_id in rows:
-        item = answer.items.add(position=position, certificate_id=str(certificate), type=kind, event_id=str(event_id))
+    for position, certificate, kind, at, event_id, performance in rows:
+        item = answer.items.add(
+            position=position,
+            certificate_id=str(certificate or ""),
+            type=kind,
+            event_id=str(event_id),
+            performance_id=str(performance or ""),
+        )
         item.at.FromDatetime(at)
     return answer
 
@@ -124,8 +140,8 @@ def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
     return shown
 
 
-def _changes(before: service_pb2.Certificate, after: service_pb2.Certificate) -> list[dict[str, Any]]:
-    old, new = (_shown(before) if before.id else {}), _shown(after)
+def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The differences of two states as shown, by path."""
     return [
         {"path": path, "before": old.get(path), "after": new.get(path)}
         for path in sorted(old.keys() | new.keys())

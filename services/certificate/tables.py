@@ -4,6 +4,9 @@ from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Date, DateTime, Index
 
 metadata = MetaData()
 
+#: The index that gives a material the one place of its kind in its performance.
+MATERIAL_SLOT = "certificates_material_slot"
+
 #: One row a certificate: what lists filter and sort by, its line in a list (``item``), and the whole of it as callers see it (both are
 #: a yunku.certificate.v1.Certificate).
 certificates = Table(
@@ -29,6 +32,12 @@ certificates = Table(
     Column("item", LargeBinary, nullable=False),
     Column("certificate", LargeBinary, nullable=False),
     Column("revision", Integer, nullable=False),
+    # Of a performance's certificates only: its id, the light, whether another follows or is being made to, and the one place that a
+    # material has (NULL where there may be several, or it isn't taken any more).
+    Column("performance_id", Text),
+    Column("light", Integer),
+    Column("followed", Boolean),
+    Column("material_slot", Text),
     # An order each, within a subject. Ids are UUIDv7, so theirs is the order of making.
     Index("certificates_by_created", "subject_id", "certificate_id"),
     Index("certificates_by_updated", "subject_id", "updated_at", "certificate_id"),
@@ -37,11 +46,35 @@ certificates = Table(
     Index("certificates_by_type", "subject_id", "type", "certificate_id"),
     # Without a pending list: a search must not read through what wasn't sorted in yet.
     Index("certificates_by_words", "words", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+    Index(MATERIAL_SLOT, "material_slot", unique=True),
+)
+Index(
+    "certificates_of_performance",
+    certificates.c.performance_id,
+    certificates.c.type,
+    postgresql_where=certificates.c.performance_id.isnot(None),
 )
 Index(
     "certificates_to_lock",
     certificates.c.certificate_id,
     postgresql_where=certificates.c.document_sha256.isnot(None) & ~certificates.c.document_locked,
+)
+
+#: One row a performance: what lists filter by, and what its stream says of it (a yunku.certificate.v1.Performance).
+performances = Table(
+    "performances",
+    metadata,
+    Column("performance_id", Uuid, primary_key=True),
+    Column("subject_id", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("performance_type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("section_name", Text, nullable=False),
+    Column("section_no", Text, nullable=False),
+    Column("unique_code", Text, unique=True),
+    Column("performance", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("performances_of_subject", "subject_id", "performance_id"),
 )
 
 #: What happened to whose certificates, by log position: live updates begin with it.
@@ -50,7 +83,8 @@ activity = Table(
     metadata,
     Column("position", BigInteger, primary_key=True),
     Column("subject_id", Text, nullable=False),
-    Column("certificate_id", Uuid, nullable=False),
+    Column("certificate_id", Uuid),
+    Column("performance_id", Uuid),
     Column("type", Text, nullable=False),
     Column("event_id", Uuid, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),

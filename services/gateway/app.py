@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request, Response
 
 from services.gateway import problems
 from services.gateway.means import Means
-from services.gateway.routes import API, accounts, certificates, digital, events, operations, platform, reviews
+from services.gateway.routes import API, accounts, certificates, digital, events, operations, performances, platform, reviews
 
 _ABOUT: Final = """The public interface of Yunku (云库), the register of a province's construction companies.
 
@@ -37,8 +37,8 @@ def create(means: Means | None) -> FastAPI:
     )
     app.state.means = means
     problems.install(app)
-    for router in (accounts.router, certificates.router, events.router, reviews.router, digital.router, platform.router, operations.router):
-        app.include_router(router)
+    for part in (accounts, certificates, performances, events, reviews, digital, platform, operations):
+        app.include_router(part.router)
     app.include_router(operations.public)
 
     @app.get("/api/openapi.json", include_in_schema=False)

@@ -229,11 +229,36 @@ class CatalogueType(Answer):
     fields: list[CatalogueField]
 
 
+class PerformanceCategory(Answer):
+    code: str
+    label: str
+    manager: str = Field(description="What the right person is called: 项目经理, 项目总监, 项目负责人")
+    required: list[str] = Field(description="Types of the materials that must be there")
+    optional: list[str]
+
+
+class ChangeItem(Answer):
+    code: str
+    label: str
+
+
+class CataloguePerformances(Answer):
+    """What makes up a performance 业绩."""
+
+    information: list[CatalogueField] = Field(description="业绩总体信息")
+    categories: list[PerformanceCategory]
+    supporting: str = Field(description="Type of the supporting materials 佐证材料")
+    supporting_for: list[str] = Field(description="业绩类型 that need one with every required material")
+    change: str = Field(description="Type of the contract changes' certificates")
+    change_items: list[ChangeItem]
+
+
 class CatalogueModule(Answer):
     code: str
     number: int
     label: str
     types: list[CatalogueType]
+    performances: CataloguePerformances | None
 
 
 class Notice(Answer):
@@ -629,10 +654,204 @@ class Activity(Answer):
     """The ``data`` of one server-sent event; its ``id`` is the position and its ``event`` the type."""
 
     position: int
-    certificate_id: str
+    certificate_id: str | None = Field(description="Null where it happened to a performance")
+    performance_id: str | None = Field(description="The performance that it happened to")
     type: str
     at: Timestamp
     event_id: str
+
+
+# -- performances ------------------------------------------------------------------------------------------------------
+
+PerformanceState = Literal["draft", "submitted", "discarded"]
+Text = Annotated[str, StringConstraints(max_length=20_000)]
+
+
+class PerformanceInformationRequest(Body):
+    """业绩总体信息; what isn't named, or is empty, is cleared."""
+
+    category: Short | None = Field(None, description="业绩类别, fixed once chosen: the catalogue's code or label")
+    section_name: Text | None = Field(None, description="标段名称")
+    performance_type: Text | None = Field(None, description="业绩类型: A类, B类, …")
+    region: Text | None = Field(None, description="项目地区")
+    funding_source: Text | None = Field(None, description="资金来源")
+    project_category: Text | None = Field(None, description="项目类别")
+    speciality: Text | None = Field(None, description="工程专业")
+    section_no: Text | None = Field(None, description="标段编号")
+    construction_nature: Text | None = Field(None, description="建设性质: 新建, 改造")
+
+
+class PerformanceRequest(PerformanceInformationRequest):
+    category: Short = Field(description="业绩类别, fixed once chosen: the catalogue's code or label")
+
+
+class ContractChangeRequest(Body):
+    item: Short = Field(description="section_name, contractor, client, project_manager, contract_price, contract_content")
+    content: Text = Field("", description="变更内容")
+    value: Text = Field("", description="The item's new value")
+    changed_on: Text = ""
+
+
+class PerformanceSubmissionRequest(Body):
+    confirm: Annotated[list[Short], Field(max_length=1000)] = Field([], description="Ids of the check's warnings, or its digest for all")
+
+
+class Material(Answer):
+    """One row of the material table (序号, 证照名称, 唯一标识码, 智能核验, 是否签章)."""
+
+    type: str
+    name: str = Field(description="Chinese")
+    required: bool = Field(description="必要材料")
+    supports: str | None = Field(description="Type of the material that a supporting material supports")
+    certificate_id: str | None = Field(description="Null until it is begun")
+    state: CertificateState | None
+    supplementing: bool
+    unique_code: str | None
+    light: Light
+    sealed: bool
+    version: int | None
+
+
+class ContractItem(Answer):
+    item: str
+    label: str
+    original: str | None = Field(description="As the contract states it")
+    effective: str | None = Field(description="After all changes")
+    changed: bool
+
+
+class ContractChange(Answer):
+    item: str
+    label: str
+    content: str
+    value: str
+    changed_on: Date | None
+    effective: bool = Field(description="Whether its value is what holds now")
+    certificate_id: str
+    state: CertificateState
+    unique_code: str | None
+    document_sha256: Sha256 | None
+    sealed: bool
+
+
+class CheckSource(Answer):
+    certificate_id: str | None = Field(description="Null: the overall information, or the holder")
+    type: str | None
+    material: str = Field(description="Chinese")
+    field: str
+    label: str = Field(description="Chinese")
+    value: str
+
+
+class CheckFinding(Answer):
+    id: str = Field(description="Follows from code and values: what is confirmed is exactly this")
+    code: str
+    severity: Literal["WARNING", "ERROR"] = Field(description="A WARNING may be confirmed, an ERROR blocks")
+    text: str = Field(description="Chinese")
+    sources: list[CheckSource]
+
+
+class MissingMaterial(Answer):
+    type: str
+    name: str
+    supports: str | None
+
+
+class PerformanceCheck(Answer):
+    """业绩信息录入规范化逻辑校验."""
+
+    findings: list[CheckFinding]
+    digest: str = Field(description="Confirms all warnings at once")
+    missing_materials: list[MissingMaterial]
+    missing_information: list[str]
+
+
+class PushedMaterial(Answer):
+    certificate_id: str
+    type: str | None
+    push_id: str
+    state: PushState
+    opinion: str | None
+
+
+class PerformancePush(Answer):
+    """A push of the whole: one push of each material."""
+
+    id: str
+    number: int
+    domain_id: str
+    version: int
+    state: Literal["pending", "approved", "rejected", "withdrawn"] = Field(
+        description="approved: every required material and contract change is; rejected: one of the materials is"
+    )
+    pushed_at: Timestamp
+    materials: list[PushedMaterial]
+
+
+class PerformancePushPage(Answer):
+    items: list[PerformancePush]
+    next_cursor: str | None
+
+
+class AcceptedMaterial(Answer):
+    certificate_id: str
+    type: str
+    version: int
+    unique_code: str
+    light: Light
+
+
+class AcceptedPerformance(Answer):
+    """What was submitted last."""
+
+    version: int
+    light: Light
+    information: dict[str, str]
+    materials: list[AcceptedMaterial]
+    confirmed: list[CheckFinding] = Field(description="Warnings that were confirmed by 继续提交")
+    submitted_at: Timestamp
+
+
+class PerformanceSummary(Answer):
+    id: str
+    category: str
+    category_label: str
+    state: PerformanceState
+    light: Light = Field(description="The worst of its required materials'")
+    section_name: str | None
+    performance_type: str | None
+    region: str | None
+    funding_source: str | None
+    project_category: str | None
+    speciality: str | None
+    section_no: str | None
+    construction_nature: str | None
+    unique_code: str | None
+    reopened: bool
+    version: int
+    created_at: Timestamp
+    updated_at: Timestamp
+    submitted_at: Timestamp | None
+
+
+class Performance(PerformanceSummary):
+    holder: Holder
+    manager_label: str = Field(description="What the right person is called in this category")
+    materials: list[Material]
+    contract: list[ContractItem] = Field(description="Original and effective values of what a contract change may override")
+    contract_changes: list[ContractChange]
+    pushes: list[PerformancePush]
+    accepted: AcceptedPerformance | None = Field(description="The version that stands; null before the first submission")
+
+
+class PerformancePage(Answer):
+    items: list[PerformanceSummary]
+    next_cursor: str | None
+
+
+class ContractChangePage(Answer):
+    items: list[ContractChange]
+    next_cursor: str | None
 
 
 # -- domains and reviews -----------------------------------------------------------------------------------------------

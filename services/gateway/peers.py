@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from yunku.certificate.v1 import performance_pb2_grpc as performance_grpc
 from yunku.certificate.v1 import service_pb2_grpc as certificate_grpc
 from yunku.identity.v1 import service_pb2_grpc as identity_grpc
 from yunku.push.v1 import service_pb2_grpc as push_grpc
@@ -14,6 +15,7 @@ from yunku.subject.v1 import service_pb2_grpc as subject_grpc
 from kernel.rpc.client import Peers
 
 if TYPE_CHECKING:
+    from yunku.certificate.v1.performance_pb2_grpc import PerformanceServiceAsyncStub
     from yunku.certificate.v1.service_pb2_grpc import CertificateServiceAsyncStub
     from yunku.identity.v1.service_pb2_grpc import IdentityServiceAsyncStub
     from yunku.push.v1.service_pb2_grpc import PushServiceAsyncStub
@@ -30,6 +32,7 @@ class Services:
     certificate: "CertificateServiceAsyncStub"
     push: "PushServiceAsyncStub"
     digital: "DigitalCertificateServiceAsyncStub"
+    performance: "PerformanceServiceAsyncStub"
 
 
 #: The services without which the gateway can't do its work.
@@ -58,4 +61,5 @@ def services(peers: Peers) -> Services:
         peers.stub(certificate_grpc.CertificateServiceStub, "certificate"),
         peers.stub(push_grpc.PushServiceStub, "push"),
         peers.stub(signing_grpc.DigitalCertificateServiceStub, "signing"),
+        peers.stub(performance_grpc.PerformanceServiceStub, "certificate"),
     )

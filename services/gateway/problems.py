@@ -59,6 +59,8 @@ def message(code: str, params: Mapping[str, str]) -> str:
     problem = params.get("problem")
     if code == "value_invalid" and problem in texts.keys("values"):
         return texts.text(f"values.{problem}", **params)
+    if params.get("finding") in texts.keys("check"):
+        return texts.text(f"check.{params['finding']}", **params)
     return texts.text(f"errors.{code}", **params)
 
 

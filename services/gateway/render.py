@@ -407,7 +407,12 @@ def validity(one: service_pb2.Certificate, expiring_days: int) -> models.Validit
 
 def activity(one: service_pb2.Activity) -> models.Activity:
     return models.Activity(
-        position=one.position, certificate_id=one.certificate_id, type=one.type, at=moment(one.at), event_id=one.event_id
+        position=one.position,
+        certificate_id=one.certificate_id or None,
+        performance_id=one.performance_id or None,
+        type=one.type,
+        at=moment(one.at),
+        event_id=one.event_id,
     )
 
 
@@ -518,9 +523,19 @@ def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
         "decision": _word("gateway.push", str(event.get("decision", ""))),
         "opinion": str(event.get("opinion", "")),
         "version": str(event.get("version", "")),
+        "category": _category(str(event.get("category", ""))),
+        "materials": str(len(event.get("materials", ()))),
+        "confirmed": str(len(event.get("confirmed", ()))),
     }
     told = "CertificateTakenOver" if one.type == "CertificateDrafted" and event.get("provenance") else one.type
     return texts.text(f"gateway.summary.{told}", **params)
+
+
+def _category(code: str) -> str:
+    try:
+        return catalogue.load().performances.category(code).label
+    except KeyError:
+        return code
 
 
 def _word(section: str, key: str) -> str:
@@ -541,6 +556,13 @@ def _change(one: Mapping[str, Any], type_code: str, masked: bool) -> models.Chan
             before, after = (mask(field.type if field is not None else "", v) if isinstance(v, str) else v for v in (before, after))
     elif section == "pushes":
         label = f"{label} {name}"
+    elif section == "information":
+        label = next((field.label for field in catalogue.load().performances.information if field.name == name), name)
+    elif section == "materials":
+        material = known_type(name.partition(".")[0])
+        label = f"{label}：{material.label if material is not None else name}"
+    elif section == "category":
+        before, after = (_category(v) if isinstance(v, str) else v for v in (before, after))
     return models.Change(path=path, label=label, before=before, after=after)
 
 

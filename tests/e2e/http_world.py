@@ -143,6 +143,10 @@ class World:
         asked = {"type": "construction_qualification", "mode": "MANUAL", **more}
         return api.ask("POST", "/api/v1/certificates", 201, json=asked)
 
+    def performance(self, api: Api, **more: Any) -> Json:
+        asked = {"category": "construction", "section_name": "和平区综合楼一标段", **more}
+        return api.ask("POST", "/api/v1/performances", 201, json=asked)
+
     def filled(self, api: Api, sample: Sample, **more: Any) -> str:
         """A draft with its document, fields and marks, ready to be verified; its path."""
         path = f"/api/v1/certificates/{self.draft(api, **more)['id']}"

@@ -36,8 +36,11 @@ def filled(one: dict[str, Any]) -> dict[str, str]:
 def test_every_type_can_be_begun_in_each_of_its_modes(world: World) -> None:
     api = world.company()
     for one in types(world):
+        if one["code"] == "project_award":
+            continue  # needs a submitted performance: test_http_performances.py
         for mode in one["modes"]:
-            drafted = world.draft(api, type=one["code"], mode=mode)
+            more = {"performance_id": world.performance(api)["id"]} if one["owner"] == "performance" else {}
+            drafted = world.draft(api, type=one["code"], mode=mode, **more)
             assert (drafted["type"], drafted["mode"], drafted["light"], drafted["state"]) == (one["code"], mode, "NONE", "draft")
     listed = api.ask("GET", "/api/v1/certificates", params={"module": "persons", "limit": 200})["items"]
     assert {item["type"] for item in listed} == {one["code"] for one in types(world) if one["module"] == "persons"}
@@ -46,8 +49,9 @@ def test_every_type_can_be_begun_in_each_of_its_modes(world: World) -> None:
 def test_types_without_verification_are_submitted_by_what_they_have(world: World) -> None:
     api = world.operator()
     pdf = world.sample(api).bytes
-    unverified = [one for one in types(world) if not one["verification"]]
-    assert len(unverified) >= 12
+    # Those of performances are submitted with their performance: test_http_performances.py.
+    unverified = [one for one in types(world) if not one["verification"] and one["owner"] != "performance"]
+    assert len(unverified) >= 9
     for one in unverified:
         path = f"/api/v1/certificates/{world.draft(api, type=one['code'], fields=filled(one))['id']}"
         if any(document["required"] for document in one["documents"]):

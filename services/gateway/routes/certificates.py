@@ -422,7 +422,7 @@ async def get_history(
 ) -> Response:
     """The operation record 操作记录, from the log: every event, oldest first, with who, when and what changed."""
     means = means_of(request)
-    after = _number(cursor)
+    after = cursor_number(cursor)
     view, history = await asyncio.gather(
         look(means, certificate_id),
         means.services.certificate.GetHistory(service_pb2.GetHistoryRequest(certificate_id=certificate_id)),
@@ -430,7 +430,7 @@ async def get_history(
     later = [one for one in history.items if one.number > after]
     shown = later[:limit]
     names, domains = await asyncio.gather(
-        _account_names(means, {actor_id for kind, actor_id in map(render.actor_of, shown) if kind == "account"}),
+        account_names(means, {actor_id for kind, actor_id in map(render.actor_of, shown) if kind == "account"}),
         domain_names(means, bool(view.pushes)),
     )
     masked = view.holder.subject_id != who.caller.subject_id
@@ -439,7 +439,8 @@ async def get_history(
     return reply(request, models.HistoryPage(items=items, next_cursor=cursor_after))
 
 
-def _number(cursor: str) -> int:
+def cursor_number(cursor: str) -> int:
+    """Where a page of numbered lines goes on. Raises ``cursor_invalid``."""
     if not cursor:
         return 0
     if not cursor.isdecimal() or len(cursor) > 9:
@@ -447,7 +448,8 @@ def _number(cursor: str) -> int:
     return int(cursor)
 
 
-async def _account_names(means: Means, account_ids: Iterable[str]) -> dict[str, str]:
+async def account_names(means: Means, account_ids: Iterable[str]) -> dict[str, str]:
+    """Names of accounts, by id; erased ones are left out."""
     wanted = sorted(account_ids)
     if not wanted:
         return {}
