@@ -97,6 +97,7 @@ _register(
     key_field_locked="A supplement can't change a KEY field; make a new certificate.",
     light_green_locked="A GREEN certificate can't be changed; make a new one.",
     recognition_running="The document is being recognised.",
+    qr_login_pending="The login's QR code was not approved on the phone yet; ask again.",
     seal_missing="The certificate isn't sealed.",
     seal_outdated="The certificate was verified again since the seal was prepared; prepare again.",
     certificate_superseded="Another certificate has followed this one; it changes no more and isn't pushed any more.",

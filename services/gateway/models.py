@@ -130,6 +130,46 @@ class KeyLogin(Body):
     )
 
 
+class QrLoginRequest(Body):
+    """Nothing is said to ask for a QR code."""
+
+
+class QrLogin(Answer):
+    """A login by 辽易通 that waits for a phone."""
+
+    id: str
+    qr_text: str = Field(
+        description="What the QR code holds and the phone shows and signs. Seven lines: yunku-qr-login:v1, origin, browser's address, id, "
+        "nonce, number, expiry"
+    )
+    number: str = Field(description="Two digits, shown beside the QR code; the phone shows them too, and the user compares")
+    claim: str = Field(description="Kept by the browser: who has it takes the session. Not in the QR code")
+    expires_at: Timestamp
+
+
+class QrLoginState(Answer):
+    state: Literal["pending", "approved", "used", "expired"]
+    approved_by: str | None = Field(description="The company whose certificate approved: whoever sits before the browser confirms it")
+    expires_at: Timestamp
+
+
+class QrApprovalRequest(Body):
+    certificate: Annotated[str, StringConstraints(max_length=65_536)] = Field(description="PEM chain, leaf first")
+    signature: Annotated[str, StringConstraints(max_length=8192)] = Field(
+        description="Base64: RSA PKCS#1 v1.5 or ECDSA with SHA-256 over the whole `qr_text`"
+    )
+
+
+class QrApproval(Answer):
+    approved_by: str
+
+
+class QrSessionLogin(Body):
+    method: Literal["qr"]
+    qr_login_id: Short
+    claim: Short
+
+
 class RenewalRequest(Body):
     refresh_token: Annotated[str, StringConstraints(max_length=1000)]
 

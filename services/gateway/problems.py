@@ -28,7 +28,7 @@ _CODES: Final = {
 }
 _STATUSES: Final = {400: "request_malformed", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 #: The members of a body by which the form of the rest is chosen; pydantic puts their values into the path of an error.
-_TAGS: Final = frozenset({"password", "ca"})
+_TAGS: Final = frozenset({"password", "ca", "qr"})
 
 
 def response(error: YunkuError, headers: Mapping[str, str] | None = None) -> Response:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import re
+import secrets
 import threading
 import unicodedata
 from dataclasses import dataclass
@@ -314,6 +315,109 @@ class Challenges:
 
 
 @dataclass(frozen=True, slots=True)
+class QrLogin:
+    """One login by QR code as it stands."""
+
+    text: str
+    number: str
+    claim: bytes
+    expires_at: datetime
+    fingerprint: str
+    uscc: str
+    company: str
+    used_by: str
+
+    def state(self, now: datetime) -> str:
+        """pending, approved, used or expired."""
+        if self.used_by:
+            return "used"
+        if now >= self.expires_at:
+            return "expired"
+        return "approved" if self.fingerprint else "pending"
+
+
+class QrLogins:
+    """Logins by 辽易通, a company's certificate on a phone: the browser shows a text as QR code, the phone signs it.
+
+    The text can mean nothing else than this login (a fixed first line, who asks from where, the id, a nonce, a number that both
+    sides show, the end), so that no signature over it serves for a CA login or a seal. The session goes to the browser that
+    began: by its claim, which is kept here as a hash and isn't in the QR code. A photographed code is worth nothing by itself.
+    """
+
+    PREFIX: Final = "yunku-qr-login:v1"
+    _COLUMNS: Final = "text, number, claim, expires_at, approved_fingerprint, approved_uscc, approved_name, used_by"
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def issue(self, qr_login_id: UUID, origin: str, address: str, claim: str, expires_at: datetime) -> QrLogin:
+        """Begins one; the same id gives the same again."""
+        nonce = base64.urlsafe_b64encode(os.urandom(24)).decode()
+        number = f"{secrets.randbelow(100):02}"
+        ends = expires_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        text = "\n".join((self.PREFIX, origin, address, str(qr_login_id), nonce, number, ends))
+        found = await self._row(
+            "INSERT INTO qr_logins (qr_login_id, text, number, claim, expires_at) VALUES (%s, %s, %s, %s, %s) "
+            f"ON CONFLICT (qr_login_id) DO UPDATE SET qr_login_id = EXCLUDED.qr_login_id RETURNING {self._COLUMNS}",
+            (qr_login_id, text, number, self.claim_hash(claim), expires_at),
+        )
+        assert found is not None
+        return found
+
+    async def get(self, qr_login_id: UUID) -> QrLogin:
+        """Raises ``challenge_unknown``."""
+        found = await self._row(f"SELECT {self._COLUMNS} FROM qr_logins WHERE qr_login_id = %s", (qr_login_id,))
+        if found is None:
+            raise YunkuError("challenge_unknown")
+        return found
+
+    async def approve(self, qr_login_id: UUID, company: pki.CompanyIdentity) -> QrLogin:
+        """Records the consent; the first certificate's counts. Raises ``challenge_unknown``, ``challenge_used``."""
+        found = await self._row(
+            "UPDATE qr_logins SET approved_fingerprint = coalesce(approved_fingerprint, %s), "
+            "approved_uscc = coalesce(approved_uscc, %s), approved_name = coalesce(approved_name, %s) "
+            f"WHERE qr_login_id = %s RETURNING {self._COLUMNS}",
+            (company.fingerprint, company.uscc, company.name, qr_login_id),
+        )
+        if found is None:
+            raise YunkuError("challenge_unknown")
+        if found.fingerprint != company.fingerprint:
+            raise YunkuError("challenge_used")
+        return found
+
+    async def take(self, qr_login_id: UUID, claim: str, used_by: str, now: datetime) -> QrLogin:
+        """Uses an approved one up. Raises ``challenge_unknown`` (also for another's claim), ``challenge_expired``,
+        ``qr_login_pending``, ``challenge_used`` (unless by the same command)."""
+        found = await self.get(qr_login_id)
+        if not hmac.compare_digest(found.claim, self.claim_hash(claim)):
+            raise YunkuError("challenge_unknown")
+        if now >= found.expires_at:
+            raise YunkuError("challenge_expired")
+        if not found.fingerprint:
+            raise YunkuError("qr_login_pending")
+        taken = await self._row(
+            f"UPDATE qr_logins SET used_by = coalesce(used_by, %s) WHERE qr_login_id = %s RETURNING {self._COLUMNS}",
+            (used_by, qr_login_id),
+        )
+        if taken is None or taken.used_by != used_by:
+            raise YunkuError("challenge_used")
+        return taken
+
+    async def _row(self, query: str, parameters: tuple[Any, ...]) -> QrLogin | None:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(query, parameters)).fetchone()
+        if row is None:
+            return None
+        text, number, claim, expires_at, fingerprint, uscc, company, used_by = row
+        return QrLogin(text, number, bytes(claim), expires_at, fingerprint or "", uscc or "", company or "", used_by or "")
+
+    @staticmethod
+    def claim_hash(claim: str) -> bytes:
+        """What is kept of a claim."""
+        return hashlib.sha256(claim.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedKey:
     """A company key that may log in."""
 
@@ -403,6 +507,6 @@ async def sweep(pool: Pool) -> None:
     """Loop: deletes codes, challenges and counters an hour after they expired (longer than any command is repeated)."""
     while True:
         async with pool.connection() as connection:
-            for table in ("phone_codes", "challenges", "rate_limits"):
+            for table in ("phone_codes", "challenges", "qr_logins", "rate_limits"):
                 await connection.execute(f"DELETE FROM {table} WHERE expires_at < clock_timestamp() - interval '1 hour'")
         await asyncio.sleep(_SWEEP_SECONDS)

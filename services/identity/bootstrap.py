@@ -32,6 +32,8 @@ def make_means(runtime: Runtime[Settings], log: EventLog) -> Means:
         limits=adapters.RateLimits(runtime.pool),
         codes=adapters.PhoneCodes(runtime.pool, keyring.secret("phone codes")),
         challenges=adapters.Challenges(runtime.pool),
+        qr_logins=adapters.QrLogins(runtime.pool),
+        claims=keyring.secret("qr login claims"),
         passwords=adapters.Passwords(),
         trust=adapters.TrustStore(settings.trust_directory),
         sender=code_sender(settings),

@@ -4,6 +4,7 @@ Replies hold tokens and names, and the log keeps replies for repeated commands: 
 under the account's own key, which goes with the account.
 """
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from kernel.errors import YunkuError
 from kernel.eventlog.store import EventLog, VersionConflict
 from kernel.privacy import Keyring, PersonKey
 from services.identity import adapters, domain, queries
-from services.identity.adapters import Challenges, Passwords, PhoneCodes, RateLimits, Token, TrustStore
+from services.identity.adapters import Challenges, Passwords, PhoneCodes, QrLogins, RateLimits, Token, TrustStore
 from services.identity.ports import CodeSender
 from services.identity.projections import ACCOUNT, REFUSAL, SESSION
 from services.identity.queries import SubjectDirectory
@@ -46,6 +47,9 @@ class Means:
     limits: RateLimits
     codes: PhoneCodes
     challenges: Challenges
+    qr_logins: QrLogins
+    #: Key of the claims by which a browser takes the session of a QR code's login.
+    claims: bytes
     passwords: Passwords
     trust: TrustStore
     sender: CodeSender
@@ -178,14 +182,72 @@ async def issue_challenge(
     return service_pb2.IssueChallengeResponse(id=str(challenge_id), text=text, expires_at=_timestamp(expires_at))
 
 
+async def issue_qr_login(
+    means: Means, request: service_pb2.IssueQrLoginRequest, context: CallContext
+) -> service_pb2.IssueQrLoginResponse:
+    """A text for a phone's certificate (辽易通) to sign, and the claim by which the browser takes the session."""
+    require_gateway(context)
+    origin = adapters.parse_origin(request.origin)
+    now = means.clock()
+    await means.limits.take("challenge", adapters.CHALLENGES_IN_ALL, now)
+    qr_login_id = _command_id("qr-login", context)
+    # From the id, so that the same command, repeated, gets the same again.
+    claim = hmac.new(means.claims, qr_login_id.bytes, "sha256").hexdigest()
+    address = "".join(c for c in request.address[:60] if c.isprintable())
+    found = await means.qr_logins.issue(qr_login_id, origin, address, claim, now + timedelta(seconds=means.settings.qr_login_seconds))
+    return service_pb2.IssueQrLoginResponse(
+        id=str(qr_login_id), text=found.text, number=found.number, claim=claim, expires_at=_timestamp(found.expires_at)
+    )
+
+
+async def get_qr_login(means: Means, request: service_pb2.GetQrLoginRequest, context: CallContext) -> service_pb2.GetQrLoginResponse:
+    """How far it is. Raises ``not_found``."""
+    require_gateway(context)
+    try:
+        found = await means.qr_logins.get(_id(request.id))
+    except YunkuError:
+        raise YunkuError("not_found") from None
+    return service_pb2.GetQrLoginResponse(
+        state=found.state(means.clock()), approved_by=found.company, expires_at=_timestamp(found.expires_at)
+    )
+
+
+async def approve_qr_login(
+    means: Means, request: service_pb2.ApproveQrLoginRequest, context: CallContext
+) -> service_pb2.ApproveQrLoginResponse:
+    """The phone consents: the certificate is judged as a key's at login. Raises ``not_found``, ``challenge_expired``, ``challenge_used``,
+    ``certificate_*``, ``signature_invalid``."""
+    require_gateway(context)
+    now, qr_login_id = means.clock(), _id(request.id)
+    account_id: UUID | None = None
+    try:
+        try:
+            found = await means.qr_logins.get(qr_login_id)
+        except YunkuError:
+            raise YunkuError("not_found") from None
+        if now >= found.expires_at:
+            raise YunkuError("challenge_expired")
+        key = await means.trust.verify(request.certificate, now)
+        account_id = account_of_key(key.company.uscc)
+        if not pki.verify_signature(key.certificate, found.text.encode(), request.signature):
+            raise YunkuError("signature_invalid", field="/signature")
+        approved = await means.qr_logins.approve(qr_login_id, key.company)
+    except YunkuError as refused:
+        await _refuse(means, context, "qr", refused.code, account_id)
+        raise
+    return service_pb2.ApproveQrLoginResponse(approved_by=approved.company)
+
+
 async def open_session(means: Means, request: service_pb2.OpenSessionRequest, context: CallContext) -> service_pb2.OpenSessionResponse:
-    """Logs in, by password or by a company's CA key."""
+    """Logs in, by password, by a company's CA key, or by a QR code that a phone approved."""
     require_gateway(context)
     match request.WhichOneof("credential"):
         case "password":
             return await _open_by_password(means, request.password, context)
         case "ca":
             return await _open_by_key(means, request.ca, context)
+        case "qr":
+            return await _open_by_qr(means, request.qr, context)
     raise YunkuError("value_invalid", field="/method")
 
 
@@ -234,6 +296,30 @@ async def _open_by_key(means: Means, credential: service_pb2.CaCredential, conte
     )
     reply_key = await means.keyring.person(account_id)
     return await _open(means, context, account_id, reply_key, "ca", fingerprint=key.company.fingerprint)
+
+
+async def _open_by_qr(means: Means, credential: service_pb2.QrCredential, context: CallContext) -> service_pb2.OpenSessionResponse:
+    if (earlier := await means.log.answered(context)) is not None:
+        return await _unsealed(means.keyring, earlier, service_pb2.OpenSessionResponse)
+    try:
+        try:
+            qr_login_id = UUID(credential.id)
+        except ValueError:
+            raise YunkuError("challenge_unknown") from None
+        used_by = str(_command_id("qr-session", context))
+        taken = await means.qr_logins.take(qr_login_id, credential.claim, used_by, means.clock())
+    except YunkuError as refused:
+        if refused.code != "qr_login_pending":
+            await _refuse(means, context, "qr", refused.code, None)
+        raise
+    account_id = account_of_key(taken.uscc)
+    await means.log.execute(
+        ACCOUNT,
+        account_id,
+        lambda state: domain.open_key_account(state, account_id=str(account_id), uscc=taken.uscc, company_name=taken.company),
+        _without_key(context),
+    )
+    return await _open(means, context, account_id, await means.keyring.person(account_id), "qr", fingerprint=taken.fingerprint)
 
 
 async def _open(

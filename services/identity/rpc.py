@@ -24,6 +24,15 @@ class IdentityService(service_pb2_grpc.IdentityServiceServicer):
     async def IssueChallenge(self, request: service_pb2.IssueChallengeRequest, _: Any) -> service_pb2.IssueChallengeResponse:
         return await handlers.issue_challenge(self._means, request, context.current())
 
+    async def IssueQrLogin(self, request: service_pb2.IssueQrLoginRequest, _: Any) -> service_pb2.IssueQrLoginResponse:
+        return await handlers.issue_qr_login(self._means, request, context.current())
+
+    async def GetQrLogin(self, request: service_pb2.GetQrLoginRequest, _: Any) -> service_pb2.GetQrLoginResponse:
+        return await handlers.get_qr_login(self._means, request, context.current())
+
+    async def ApproveQrLogin(self, request: service_pb2.ApproveQrLoginRequest, _: Any) -> service_pb2.ApproveQrLoginResponse:
+        return await handlers.approve_qr_login(self._means, request, context.current())
+
     async def OpenSession(self, request: service_pb2.OpenSessionRequest, _: Any) -> service_pb2.OpenSessionResponse:
         return await handlers.open_session(self._means, request, context.current())
 

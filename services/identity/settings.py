@@ -18,6 +18,7 @@ class Settings(KernelSettings):
     access_token_seconds: int = Field(default=1800, ge=1, le=86_400, description="How long a session's token is good.")
     session_seconds: int = Field(default=43_200, ge=1, le=604_800, description="How long a session can be renewed, from the login on.")
     challenge_seconds: int = Field(default=60, ge=1, le=60, description="How long a CA login challenge can be answered.")
+    qr_login_seconds: int = Field(default=180, ge=10, le=600, description="How long a login by QR code (辽易通) can be approved and taken.")
     phone_code_seconds: int = Field(default=300, ge=1, le=900, description="How long a phone code is good.")
     sms_url: str = Field(
         default="",

@@ -82,6 +82,21 @@ challenges = Table(
     Column("used_by", Text),
 )
 
+qr_logins = Table(
+    "qr_logins",
+    metadata,
+    Column("qr_login_id", Uuid, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("claim", LargeBinary, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    # Of the company's key that approved it: its certificate's fingerprint, and which company.
+    Column("approved_fingerprint", Text),
+    Column("approved_uscc", Text),
+    Column("approved_name", Text),
+    Column("used_by", Text),
+)
+
 rate_limits = Table(
     "rate_limits",
     metadata,

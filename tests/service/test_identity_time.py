@@ -73,6 +73,8 @@ async def means(stack: RunningSuite, pki: Path, tmp_path: Path) -> AsyncIterator
                 limits=adapters.RateLimits(pool),
                 codes=adapters.PhoneCodes(pool, keyring.secret("phone codes")),
                 challenges=adapters.Challenges(pool),
+                qr_logins=adapters.QrLogins(pool),
+                claims=bytes(32),
                 passwords=adapters.Passwords(),
                 trust=adapters.TrustStore(settings.trust_directory),
                 sender=adapters.ShownInReply(),

@@ -83,17 +83,20 @@ def origin(request: Request, means: Means) -> str:
     return own
 
 
-Login = Annotated[models.PasswordLogin | models.KeyLogin, BodyOf(discriminator="method")]
+Login = Annotated[models.PasswordLogin | models.KeyLogin | models.QrSessionLogin, BodyOf(discriminator="method")]
 
 
-@router.post("/sessions", status_code=201, response_model=models.Session, responses=problems(401))
+@router.post("/sessions", status_code=201, response_model=models.Session, responses=problems(401, 409))
 async def log_in(request: Request, body: Login) -> Response:
-    """Logs in, by password or with a company's CA key."""
+    """Logs in: by password, with a company's CA key, or by a QR code that a phone (辽易通) approved."""
     means = means_of(request)
     means.limits.take("login", address(request))
     if isinstance(body, models.PasswordLogin):
         credential = service_pb2.OpenSessionRequest(password=service_pb2.PasswordCredential(phone=body.phone, password=body.password))
         principal = ("phone", body.phone)
+    elif isinstance(body, models.QrSessionLogin):
+        credential = service_pb2.OpenSessionRequest(qr=service_pb2.QrCredential(id=body.qr_login_id, claim=body.claim))
+        principal = ("qr", body.qr_login_id)
     else:
         credential = service_pb2.OpenSessionRequest(
             ca=service_pb2.CaCredential(
@@ -106,6 +109,45 @@ async def log_in(request: Request, body: Login) -> Response:
     with call_context.use(anonymous_key(call_context.current(), *principal)):
         answer = await means.services.identity.OpenSession(credential, timeout=_LOGIN_SECONDS)
     return reply(request, render.session(answer.session), 201)
+
+
+@router.post("/qr-logins", status_code=201, response_model=models.QrLogin, responses=problems())
+async def ask_for_qr_login(request: Request, body: Annotated[models.QrLoginRequest | None, BodyOf()] = None) -> Response:
+    """A text for a QR code: a phone with the company's certificate (辽易通) scans, shows and signs it; 180 s."""
+    means = means_of(request)
+    means.limits.take("challenge", address(request))
+    asked = service_pb2.IssueQrLoginRequest(origin=origin(request, means), address=address(request))
+    with call_context.use(anonymous_key(call_context.current(), "address", address(request))):
+        answer = await means.services.identity.IssueQrLogin(asked)
+    told = models.QrLogin(
+        id=answer.id, qr_text=answer.text, number=answer.number, claim=answer.claim, expires_at=render.moment(answer.expires_at)
+    )
+    return reply(request, told, 201)
+
+
+@router.get("/qr-logins/{qr_login_id}", response_model=models.QrLoginState, responses=problems())
+async def get_qr_login(request: Request, qr_login_id: Annotated[str, Path(max_length=64)]) -> Response:
+    """Whether the phone has approved; then `POST /sessions` with the claim takes the session."""
+    means = means_of(request)
+    means.limits.take("qr-login", address(request))
+    answer = await means.services.identity.GetQrLogin(service_pb2.GetQrLoginRequest(id=qr_login_id))
+    told = models.QrLoginState(
+        state=render.word(answer.state), approved_by=answer.approved_by or None, expires_at=render.moment(answer.expires_at)
+    )
+    return reply(request, told)
+
+
+@router.post("/qr-logins/{qr_login_id}/approval", response_model=models.QrApproval, responses=problems(401, 409))
+async def approve_qr_login(
+    request: Request, qr_login_id: Annotated[str, Path(max_length=64)], body: models.QrApprovalRequest
+) -> Response:
+    """The phone's consent: the signature of its certificate over exactly the text of the QR code. It logs in, and can seal nothing."""
+    means = means_of(request)
+    means.limits.take("login", address(request))
+    asked = service_pb2.ApproveQrLoginRequest(id=qr_login_id, certificate=body.certificate, signature=decoded(body.signature))
+    with call_context.use(anonymous_key(call_context.current(), "qr", qr_login_id)):
+        answer = await means.services.identity.ApproveQrLogin(asked)
+    return reply(request, models.QrApproval(approved_by=answer.approved_by))
 
 
 def decoded(text: str) -> bytes:
