@@ -3,6 +3,8 @@
     sample = samples.generate("business_license", seed=7, degradation="poor", format="jpeg")
     sample.bytes, sample.media_type, sample.truth["fields"]["uscc"]["box"]
 
+    sample = samples.form(type_of_the_catalogue, {"company_name": "…"}, seed=7)    # any type, as a plain form
+
 The same arguments give the same bytes (on one machine's fonts and libraries). Everything is invented, and every page
 says at its foot and in its seal that it's a sample. The truth is plain JSON:
 
@@ -19,12 +21,14 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from PIL import Image
 
 from samples import degrade as _degrade
+from samples import forms
 from samples import pdf as _pdf
 from samples.degrade import DEGRADATIONS, Degradation
 from samples.facts import FIELDS, CertificateType, Style, make_facts
@@ -39,10 +43,12 @@ __all__ = [
     "LAYOUTS",
     "MEDIA_TYPES",
     "Degradation",
+    "Format",
     "Sample",
     "Style",
     "Tampered",
     "compose",
+    "form",
     "generate",
     "layouts",
     "tamper",
@@ -99,40 +105,10 @@ def generate(
     ValueError for an unknown type, layout, field, degradation or format, for a value that isn't of its kind, and for
     a digital PDF that isn't clean.
     """
-    if degradation not in DEGRADATIONS or format not in FORMATS:
-        raise ValueError(f"unknown degradation or format: {degradation}, {format}")
-    if format == "digital_pdf" and degradation != "clean":
-        raise ValueError("a digital PDF has no scanner's faults: degradation must be clean")
+    _sensible(degradation, format)
     rng = random.Random(f"{type}/{seed}")  # noqa: S311 - sample data, not secrets
     chosen, scene, values, printed = compose(type, rng, layout=layout, overrides=overrides, style=style, degradation=degradation)
-    if format == "digital_pdf":
-        content = _pdf.digital([scene], chosen.title)
-        width, height = scene.width * _pdf.POINTS_PER_MM, scene.height * _pdf.POINTS_PER_MM
-        boxes = {
-            name: [[round(v, 5) for v in (b[0] / scene.width, b[1] / scene.height, b[2] / scene.width, b[3] / scene.height)] for b in found]
-            for name, found in scene.value_boxes().items()
-        }
-        pages = [{"width": round(width, 3), "height": round(height, 3)}]
-    else:
-        dpi = _degrade.DPI[degradation]
-        dots = dpi / MM_PER_INCH
-        result = _degrade.degrade(paint(scene, dots), degradation, rng.getrandbits(32))
-        image = result.image
-        boxes = {
-            name: [
-                _degrade.map_box(result.homography, (b[0] * dots, b[1] * dots, b[2] * dots, b[3] * dots), image.width, image.height)
-                for b in found
-            ]
-            for name, found in scene.value_boxes().items()
-        }
-        pages = [{"width": image.width, "height": image.height}]
-        quality = _degrade.JPEG_QUALITY[degradation]
-        if format == "scan_pdf":
-            content = _pdf.scan([image], dpi, quality, chosen.title)
-        else:
-            if degradation == "poor" and format != "jpeg":  # a poor scan has been a JPEG before it became anything else
-                image = _through_jpeg(image, quality)
-            content = _encode(image, format, quality, dpi)
+    content, boxes, pages = _drawn(scene, chosen.title, degradation, format, rng)
     fields = {
         name: {
             "kind": FIELDS[type][name],
@@ -157,6 +133,95 @@ def generate(
         "absent": [name for name in FIELDS[type] if name not in boxes],
     }
     return Sample(content, MEDIA_TYPES[format], truth)
+
+
+def form(
+    kind: Mapping[str, Any],
+    values: Mapping[str, str],
+    *,
+    seed: int,
+    seal: str = "",
+    degradation: Degradation = "clean",
+    format: Format = "jpeg",
+    style: Style | None = None,
+) -> Sample:
+    """A plain form of any certificate type: its title, a caption and a value a line, a round seal.
+
+    ``kind`` is the type as ``GET /api/v1/catalogue`` gives it; ``values`` are normal values (field → form of the catalogue's kinds),
+    of which those that a document can show are printed. ``seal`` is who seals it, else the issuing authority among the values.
+    The truth is that of `generate`, its layout ``form``. Raises ValueError for a field that the type hasn't, and as `generate` does.
+    """
+    _sensible(degradation, format)
+    rng = random.Random(f"{kind['code']}/{seed}")  # noqa: S311 - sample data, not secrets
+    fields = {field["name"]: field for field in kind["fields"]}
+    if unknown := set(values) - set(fields):
+        raise ValueError(f"not fields of {kind['code']}: {sorted(unknown)}")
+    drawn_style = Style.choose(rng)
+    shown = {name: value for name, value in values.items() if value and fields[name]["takes_mark"]}
+    printed = {name: forms.printed(fields[name]["type"], value, style or drawn_style) for name, value in shown.items()}
+    scene = forms.draw(kind["label"], [(name, fields[name]["label"], text) for name, text in printed.items()], seal, rng)
+    content, boxes, pages = _drawn(scene, kind["label"], degradation, format, rng)
+    truth = {
+        "type": kind["code"],
+        "layout": "form",
+        "degradation": degradation,
+        "format": format,
+        "seed": seed,
+        "pages": pages,
+        "fields": {
+            name: {
+                "kind": fields[name]["type"],
+                "printed": printed[name],
+                "value": shown[name],
+                "page": 1,
+                "box": _around(boxes[name]),
+                "lines": boxes[name],
+                "in_seal": False,
+            }
+            for name in printed
+        },
+        "absent": [name for name, field in fields.items() if field["may_be_absent"] and name not in printed],
+    }
+    return Sample(content, MEDIA_TYPES[format], truth)
+
+
+def _sensible(degradation: Degradation, format: Format) -> None:
+    if degradation not in DEGRADATIONS or format not in FORMATS:
+        raise ValueError(f"unknown degradation or format: {degradation}, {format}")
+    if format == "digital_pdf" and degradation != "clean":
+        raise ValueError("a digital PDF has no scanner's faults: degradation must be clean")
+
+
+def _drawn(
+    scene: Scene, title: str, degradation: Degradation, format: Format, rng: random.Random
+) -> tuple[bytes, dict[str, list[list[float]]], list[dict[str, float]]]:
+    """The file of a scene, the boxes of its values (field → one a line), and its pages' sizes."""
+    if format == "digital_pdf":
+        width, height = scene.width * _pdf.POINTS_PER_MM, scene.height * _pdf.POINTS_PER_MM
+        boxes = {
+            name: [[round(v, 5) for v in (b[0] / scene.width, b[1] / scene.height, b[2] / scene.width, b[3] / scene.height)] for b in found]
+            for name, found in scene.value_boxes().items()
+        }
+        return _pdf.digital([scene], title), boxes, [{"width": round(width, 3), "height": round(height, 3)}]
+    dpi = _degrade.DPI[degradation]
+    dots = dpi / MM_PER_INCH
+    result = _degrade.degrade(paint(scene, dots), degradation, rng.getrandbits(32))
+    image = result.image
+    boxes = {
+        name: [
+            _degrade.map_box(result.homography, (b[0] * dots, b[1] * dots, b[2] * dots, b[3] * dots), image.width, image.height)
+            for b in found
+        ]
+        for name, found in scene.value_boxes().items()
+    }
+    quality = _degrade.JPEG_QUALITY[degradation]
+    if format == "scan_pdf":
+        content = _pdf.scan([image], dpi, quality, title)
+    else:
+        if degradation == "poor" and format != "jpeg":  # a poor scan has been a JPEG before it became anything else
+            image = _through_jpeg(image, quality)
+        content = _encode(image, format, quality, dpi)
+    return content, boxes, [{"width": image.width, "height": image.height}]
 
 
 def compose(
