@@ -79,7 +79,7 @@ def _ground(rng: random.Random) -> Callable[[int, int, float], Image.Image]:
 
     def paint(width: int, height: int, dots: float) -> Image.Image:
         page = ornament.paper(width, height, dots, tint=(253, 253, 251), rng=random.Random(seed), pattern=None)  # noqa: S311
-        ornament.border(page, dots, margin=4, band=3, dark=(120, 130, 150), light=(200, 206, 216), motif="plain")
+        ornament.border(page, dots, margin=6, band=2.5, dark=(120, 130, 150), light=(200, 206, 216), motif="plain")
         return page
 
     return paint

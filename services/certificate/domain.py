@@ -628,7 +628,8 @@ def stands_alone(kind: CertificateType, submitted: service_pb2.Certificate, othe
         name, most = kind.at_most.field, kind.at_most.total
         shares = (submitted.fields, *(one.accepted.fields for one in others))
         if sum(Decimal(fields.get(name, "0")) for fields in shares) > Decimal(most):
-            raise YunkuError("total_exceeded", errors=[FieldError(_pointer(name), "total_exceeded", {"field": name, "total": most})])
+            wrong = FieldError(_pointer(name), "total_exceeded", {"field": name, "total": most})
+            raise YunkuError("total_exceeded", errors=[wrong], total=most)
 
 
 def begin_supplement(state: State, subject_id: str, kind: CertificateType, expected_version: int) -> list[Message]:
