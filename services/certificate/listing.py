@@ -2,7 +2,7 @@
 
 Every filter and every piece of a searched text is a *word*: 64 bits of a hash over the subject and the word, so that one index (GIN)
 holds them all, finds them within one subject only, and intersects any of them. Chinese has no words to split at, so a text's words are
-its single characters and its pairs of neighbours; what holds all pairs of a query is then compared with the whole of it.
+its pairs of neighbouring characters; what holds all pairs of a query is then compared with the whole of it.
 """
 
 import base64
@@ -80,12 +80,8 @@ def word(subject_id: str, text: str) -> int:
 
 
 def _pieces(searched: str) -> set[str]:
-    """The single characters and the pairs of neighbours of every line."""
-    found: set[str] = set()
-    for line in searched.split("\n"):
-        found.update(line)
-        found.update(line[at : at + 2] for at in range(len(line) - 1))
-    return found
+    """The pairs of neighbours of every line."""
+    return {line[at : at + 2] for line in searched.split("\n") for at in range(len(line) - 1)}
 
 
 # -- a query -----------------------------------------------------------------------------------------------------------
@@ -143,12 +139,10 @@ def _conditions(request: service_pb2.ListCertificatesRequest, subject_id: str, t
     text = listing.fold(request.q)
     if len(text) > MAX_QUERY:
         raise YunkuError("value_too_long", field="/q", max=str(MAX_QUERY))
-    if len(text) == 1:
-        wanted.append(word(subject_id, text))
     wanted.extend(word(subject_id, text[at : at + 2]) for at in range(len(text) - 1))
     if wanted:
         yield row.words.bool_op("@>")(_words(wanted))
-    if len(text) > 2:
+    if text and len(text) != 2:  # a pair is its own word; of one character there are none, since every write would pay for them
         yield func.strpos(row.searched, text) > 0
     if request.type:
         if len(request.type) > MAX_TYPES:

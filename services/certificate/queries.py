@@ -1,17 +1,18 @@
 """Questions, answered from the read models and, for history, from the log itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict, MessageToJson
 from sqlalchemy import select
-from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
 
 from kernel.context import Caller
 from kernel.errors import YunkuError
+from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog
 from services.certificate import domain, listing
@@ -77,6 +78,36 @@ async def history(log: EventLog, text: str, caller: Caller) -> service_pb2.GetHi
     return service_pb2.GetHistoryResponse(items=items)
 
 
+async def versions(log: EventLog, text: str, caller: Caller) -> service_pb2.GetVersionsResponse:
+    """Every submitted version, oldest first, with what changed from the one before; the first of a successor is compared with the last
+    of the certificate that it follows."""
+    present, submitted = _submissions(await log.read_stream(certificate_id(text)))
+    if not present.id or not _may_see(present, caller):
+        raise YunkuError("not_found")
+    before: service_pb2.Certificate | None = None
+    if present.supersedes and submitted:
+        _, former = _submissions(await log.read_stream(certificate_id(present.supersedes)))
+        before = former[-1] if former else None
+    answer = service_pb2.GetVersionsResponse(certificate=present)
+    for number, view in enumerate(submitted, 1):
+        item = answer.items.add(number=number, accepted=view.accepted)
+        if before is not None:
+            item.changes_json = json.dumps(changes_between(_versioned(before), _versioned(view)), ensure_ascii=False)
+            item.before_certificate_id, item.before_version = before.id, before.accepted.version
+        before = view
+    return answer
+
+
+def _submissions(events: Sequence[RecordedEvent]) -> tuple[service_pb2.Certificate, list[service_pb2.Certificate]]:
+    """The certificate as it stands, and as it stood after each of its submissions."""
+    state, submitted = domain.State(), []
+    for event in events:
+        state = domain.evolve(state, event.data, event.recorded_at)
+        if isinstance(event.data, events_pb2.Submitted):
+            submitted.append(state.view)
+    return state.view, submitted
+
+
 async def activity_since(log: EventLog, request: service_pb2.ListActivityRequest, caller: Caller) -> service_pb2.ListActivityResponse:
     """What happened to the subject's certificates after a position; ``since`` 0 answers only where the log stands."""
     subject_id = caller.require_subject()
@@ -140,10 +171,18 @@ def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
     return shown
 
 
+#: What a version is made of; the rest of what is shown is its way there.
+_VERSIONED: Final = frozenset({"fields", "marks", "document", "absent", "light", "mode"})
+
+
+def _versioned(view: service_pb2.Certificate) -> dict[str, Any]:
+    return {path: shown for path, shown in _shown(view).items() if path.partition(".")[0] in _VERSIONED}
+
+
 def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The differences of two states as shown, by path."""
     return [
         {"path": path, "before": old.get(path), "after": new.get(path)}
         for path in sorted(old.keys() | new.keys())
-        if old.get(path) != new.get(path) and (old.get(path) or new.get(path))
+        if old.get(path) != new.get(path) and (old.get(path) or new.get(path)) and (not sections or path.partition(".")[0] in sections)
     ]

@@ -68,6 +68,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
     async def GetHistory(self, request: service_pb2.GetHistoryRequest, _: Any) -> service_pb2.GetHistoryResponse:
         return await queries.history(self._log, request.certificate_id, context.current().caller)
 
+    async def GetVersions(self, request: service_pb2.GetVersionsRequest, _: Any) -> service_pb2.GetVersionsResponse:
+        return await queries.versions(self._log, request.certificate_id, context.current().caller)
+
     async def ListActivity(self, request: service_pb2.ListActivityRequest, _: Any) -> service_pb2.ListActivityResponse:
         return await queries.activity_since(self._log, request, context.current().caller)
 

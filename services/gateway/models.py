@@ -690,6 +690,33 @@ class HistoryPage(Answer):
     next_cursor: str | None
 
 
+class VersionBefore(Answer):
+    certificate_id: str
+    version: int
+
+
+class Version(Answer):
+    """A version that entered the register."""
+
+    number: int = Field(description="Counts the certificate's submissions from 1")
+    version: int = Field(description="Content version")
+    submitted_at: Timestamp
+    light: Light
+    fields: dict[str, str]
+    document: Document | None
+    seal: Seal | None
+    before: VersionBefore | None = Field(description="What `changes` compares with: the own version before, or the predecessor's last")
+    changes: list[Change]
+
+
+class VersionPage(Answer):
+    items: list[Version]
+    state: CertificateState
+    predecessor_id: str | None
+    successor_id: str | None
+    next_cursor: str | None
+
+
 class Activity(Answer):
     """The ``data`` of one server-sent event; its ``id`` is the position and its ``event`` the type."""
 

@@ -470,6 +470,24 @@ def history_item(
     )
 
 
+def version(one: service_pb2.CertificateVersion, type_code: str, *, masked: bool) -> models.Version:
+    """A submitted version, with what changed from the one before."""
+    stands = one.accepted
+    return models.Version(
+        number=one.number,
+        version=stands.version,
+        submitted_at=moment(stands.submitted_at),
+        light=light(stands.light),
+        fields=masked_fields(type_code, stands.fields) if masked else dict(sorted(stands.fields.items())),
+        document=document(stands.document) if stands.HasField("document") else None,
+        seal=seal(stands.seal) if stands.HasField("seal") else None,
+        before=models.VersionBefore(certificate_id=one.before_certificate_id, version=one.before_version)
+        if one.before_certificate_id
+        else None,
+        changes=[_change(change, type_code, masked) for change in json.loads(one.changes_json or "[]")],
+    )
+
+
 def actor_of(one: service_pb2.HistoryItem) -> tuple[str, str]:
     """(kind, id) of who did what an event tells. A review is the reviewer's, whoever wrote it into the certificate's log."""
     if one.type == "ReviewRecorded":

@@ -71,10 +71,21 @@ def test_a_certificate_is_followed_by_another(world: World) -> None:
         "SuccessorBegun",
         "Superseded",
     ]
+    versions = api.ask("GET", f"{second}/versions")
+    assert (versions["predecessor_id"], versions["successor_id"], versions["state"]) == (number(former), None, "submitted")
+    (only,) = versions["items"]
+    assert (only["number"], only["before"]["certificate_id"], only["changes"]) == (1, number(former), [])
     # The chain goes on: the second is followed in its turn.
     third = case(world, api, supersedes=number(second))
+    api.ask("PUT", f"{third}/fields", json={"fields": {"description": "建设工程合同纠纷", "case_no": "（2026）辽01民初1号"}})
     api.ask("POST", f"{third}/submission")
     assert api.ask("GET", second)["state"] == "superseded"
+    (only,) = api.ask("GET", f"{third}/versions")["items"]
+    assert [(one["path"], one["before"], one["after"]) for one in only["changes"]] == [
+        ("fields.case_no", None, "(2026)辽01民初1号"),
+        ("fields.description", "买卖合同纠纷", "建设工程合同纠纷"),
+    ]
+    world.company().refused("GET", f"{third}/versions", 404, "not_found")
     assert api.ask("GET", former)["successor_id"] == number(second)
 
 

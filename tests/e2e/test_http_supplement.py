@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from infra.testing import RunningSuite
@@ -43,3 +45,17 @@ def test_a_yellow_certificate_is_completed(world: World) -> None:
     history = api.ask("GET", f"{path}/history")["items"]
     begun = [one["type"] for one in history if one["type"].startswith("Suppl")]
     assert begun == ["SupplementBegun", "SupplementAbandoned", "SupplementBegun"]
+
+    one, two = api.ask("GET", f"{path}/versions")["items"]
+    assert (one["number"], one["version"], one["light"], one["changes"]) == (1, first["version"], "YELLOW", [])
+    assert (two["number"], two["version"], two["light"]) == (2, second["version"], "GREEN")
+    assert two["before"] == {"certificate_id": second["id"], "version": first["version"]}
+    changed = {change["path"]: (change["before"], change["after"]) for change in two["changes"]}
+    assert changed == {"fields.legal_rep_name": ("欧阳不符", right), "light": ("YELLOW", "GREEN")}
+    assert one["seal"]["sha256"] != two["seal"]["sha256"]
+    for version in (one, two):
+        sealed = api.send("GET", f"{path}/versions/{version['number']}/sealed.pdf")
+        assert sha256(sealed.content).hexdigest() == version["seal"]["sha256"]
+        uploaded = api.send("GET", f"{path}/versions/{version['number']}/document")
+        assert sha256(uploaded.content).hexdigest() == version["document"]["sha256"]
+    api.refused("GET", f"{path}/versions/3/document", 404, "not_found")

@@ -439,6 +439,59 @@ async def get_history(
     return reply(request, models.HistoryPage(items=items, next_cursor=cursor_after))
 
 
+# -- versions ----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/certificates/{certificate_id}/versions", response_model=models.VersionPage, responses=problems(401))
+async def get_versions(request: Request, certificate_id: Id, who: Session) -> Response:
+    """Every version that entered the register, oldest first, and what changed from the one before; a successor's first is compared with
+    the last of its predecessor."""
+    found = await _versions(means_of(request), certificate_id)
+    view = found.certificate
+    masked = view.holder.subject_id != who.caller.subject_id
+    told = models.VersionPage(
+        items=[render.version(one, view.type, masked=masked) for one in found.items],
+        state=render.word(view.state),
+        predecessor_id=view.supersedes or None,
+        successor_id=view.successor_id or None,
+        next_cursor=None,
+    )
+    return reply(request, told)
+
+
+@router.get(
+    "/certificates/{certificate_id}/versions/{number}/document",
+    response_class=Response,
+    responses={**problems(401), **file_response(*FILE_TYPES)},
+)
+async def get_version_document(request: Request, certificate_id: Id, number: Id, who: Session) -> Response:
+    """The document of a submitted version, as it was uploaded."""
+    means = means_of(request)
+    return await original(means, (await _version(means, certificate_id, number)).document)
+
+
+@router.get(
+    "/certificates/{certificate_id}/versions/{number}/sealed.pdf",
+    response_class=Response,
+    responses={**problems(401), **file_response("application/pdf")},
+)
+async def get_version_sealed(request: Request, certificate_id: Id, number: Id, who: Session) -> Response:
+    """The sealed document of a submitted version."""
+    means = means_of(request)
+    return await sealed(means, (await _version(means, certificate_id, number)).seal)
+
+
+async def _versions(means: Means, certificate_id: str) -> service_pb2.GetVersionsResponse:
+    return await means.services.certificate.GetVersions(service_pb2.GetVersionsRequest(certificate_id=certificate_id))
+
+
+async def _version(means: Means, certificate_id: str, number: str) -> service_pb2.Accepted:
+    for one in (await _versions(means, certificate_id)).items:
+        if str(one.number) == number:
+            return one.accepted
+    raise YunkuError("not_found")
+
+
 def cursor_number(cursor: str) -> int:
     """Where a page of numbered lines goes on. Raises ``cursor_invalid``."""
     if not cursor:
