@@ -184,5 +184,5 @@ def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict
     return [
         {"path": path, "before": old.get(path), "after": new.get(path)}
         for path in sorted(old.keys() | new.keys())
-        if old.get(path) != new.get(path) and (old.get(path) or new.get(path)) and (not sections or path.partition(".")[0] in sections)
+        if old.get(path) != new.get(path) and (old.get(path) or new.get(path))
     ]
