@@ -110,6 +110,8 @@ _register(
     document_expired="The document has expired already and can't be submitted.",
     not_submitted="The certificate isn't submitted yet.",
     push_not_pending="The push was decided or withdrawn already.",
+    export_not_ready="The export's archive is still being made.",
+    export_expired="The export's archive was dropped after its time; ask for another.",
     domain_closed="The domain doesn't take pushes.",
 )
 _register(
@@ -174,6 +176,21 @@ _register(
     cursor_invalid="The paging cursor wasn't made by this list.",
     platform_row_unknown="The national platform holds no such row of this company or person.",
     platform_row_unusable="The national platform's row is malformed, another's, or of a kind that the catalogue doesn't have.",
+    archive_damaged="The import's archive can't be read, or its parts contradict each other (params reason, name).",
+    archive_too_large="The import's archive, or what it unpacks to, is larger than allowed (params what, max).",
+    archive_encrypted="A file of the import's archive is encrypted (param name).",
+    archive_entry_refused="The import's archive holds what isn't taken: a link, a path outside, another place (params name, reason).",
+    archive_entry_repeated="Two files of the import's archive have the same name (param name).",
+    archive_overlapping="Files of the import's archive overlap: a bomb.",
+    archive_nested="A file of the import's archive is an archive itself (param name).",
+    archive_without_table="The import's archive has no table entries.csv.",
+    archive_entry_missing="A row names a file that the import's archive doesn't have (param name).",
+    archive_gone="The import's archive isn't in the object store any more.",
+    table_unreadable="The import's table is no CSV in UTF-8 or GBK, or has too many or too long cells.",
+    table_too_long="The import's table has more rows than allowed (param max).",
+    table_head_wrong="The import's table names a column twice, or lacks the type (param column).",
+    table_empty="The import's table has a head only, or nothing.",
+    import_key_taken="The row's key stands for an entry of another type, person or performance.",
     request_malformed="The request can't be read (JSON, multipart, header or parameter).",
 )
 _register(408, "DEADLINE_EXCEEDED", request_too_slow="The request's body came too slowly (gateway).")

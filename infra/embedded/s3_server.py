@@ -19,8 +19,9 @@ DEATH_SIGNAL: Final = signal.SIGKILL
 STOP_SIGNAL: Final = signal.SIGTERM
 STOP_SECONDS: Final = 3.0
 
-#: bucket -> whether objects in it can be locked. What users upload and what is sealed is; page images can be remade.
-BUCKETS: Final = {"documents": True, "pages": False, "sealed": True}
+#: bucket -> whether objects in it can be locked. What users upload and what is sealed is; page images can be remade,
+#: archives of imports and exports pass through.
+BUCKETS: Final = {"documents": True, "pages": False, "sealed": True, "transfers": False}
 
 
 def prepare(home: Home) -> None:

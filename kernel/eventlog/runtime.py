@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import grpc
 from yunku.kernel.v1 import kernel_pb2, kernel_pb2_grpc
@@ -10,6 +11,7 @@ from yunku.kernel.v1 import kernel_pb2, kernel_pb2_grpc
 from kernel import context as call_context
 from kernel.bus.consumer import RECONCILE, Bus, Subscription, publish_parked
 from kernel.errors import YunkuError
+from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.projections import ProjectionRunner
 from kernel.eventlog.rebuild import Declared
 from kernel.eventlog.sequencer import Sequencer
@@ -71,12 +73,31 @@ class _LogService(kernel_pb2_grpc.EventLogServiceServicer):
             raise YunkuError("role_missing", role="service")
         limit = max(1, min(request.limit or _READ_LIMIT, _READ_LIMIT))
         events, last = await self._log.read_log(max(1, request.from_position), limit)
-        answer = kernel_pb2.ReadLogResponse(last_position=last)
-        size = 0
-        for event in events:
-            record = event.to_record()
-            size += record.ByteSize()
-            if answer.events and size > _READ_BYTES:
-                break
-            answer.events.append(record)
-        return answer
+        return kernel_pb2.ReadLogResponse(events=_fitting(events), last_position=last)
+
+    async def ReadStream(
+        self,
+        request: kernel_pb2.ReadStreamRequest,
+        context: grpc.aio.ServicerContext[kernel_pb2.ReadStreamRequest, kernel_pb2.ReadStreamResponse],
+    ) -> kernel_pb2.ReadStreamResponse:
+        if call_context.current().caller.kind != "service":
+            raise YunkuError("role_missing", role="service")
+        try:
+            stream_id = UUID(request.stream_id)
+        except ValueError:
+            raise YunkuError("not_found") from None
+        events = await self._log.read_stream_from(stream_id, max(1, request.from_version), _READ_LIMIT)
+        return kernel_pb2.ReadStreamResponse(events=_fitting(events))
+
+
+def _fitting(events: Sequence[RecordedEvent]) -> list[kernel_pb2.EventRecord]:
+    """The first events, at least one, as many as one answer carries."""
+    fitting: list[kernel_pb2.EventRecord] = []
+    size = 0
+    for event in events:
+        record = event.to_record()
+        size += record.ByteSize()
+        if fitting and size > _READ_BYTES:
+            break
+        fitting.append(record)
+    return fitting

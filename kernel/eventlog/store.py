@@ -120,6 +120,16 @@ class EventLog:
             last = await (await connection.execute("SELECT coalesce(max(position), 0) FROM log")).fetchone()
         return [row_to_event(row, self.types) for row in rows], int(last[0]) if last else 0
 
+    async def read_stream_from(self, stream_id: UUID, from_version: int, limit: int) -> list[RecordedEvent]:
+        """A stream's events from a version on, with their positions where the sequencer gave them already."""
+        query = (
+            f"SELECT {EVENT_COLUMNS}, l.position, coalesce(l.log_hash, ''::bytea) FROM events e LEFT JOIN log l USING (stream_id, version) "
+            "WHERE e.stream_id = %s AND e.version >= %s ORDER BY e.version LIMIT %s"
+        )
+        async with self.pool.connection() as connection:
+            rows = await (await connection.execute(query, (stream_id, from_version, limit), prepare=True)).fetchall()
+        return [row_to_event(row, self.types) for row in rows]
+
     async def load(self, aggregate: Aggregate[S], stream_id: UUID, connection: Connection | None = None) -> Loaded[S]:
         """Folds a stream, from the log itself."""
         return fold(aggregate, await self.read_stream(stream_id, connection))

@@ -1,11 +1,15 @@
 """The real ones: other services over gRPC, and the object store."""
 
 import asyncio
+import hashlib
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO, Final
 
 from minio import Minio
 from minio.commonconfig import COMPLIANCE
+from minio.error import S3Error
 from minio.retention import Retention
 from yunku.certificate.v1 import service_pb2, types_pb2
 from yunku.ocr.v1 import service_pb2 as ocr_pb2
@@ -115,3 +119,70 @@ class ObjectVault:
 
     async def lock(self, sha256: str, retain_until: datetime) -> None:
         await asyncio.to_thread(self._store.set_object_retention, DOCUMENTS_BUCKET, sha256, Retention(COMPLIANCE, retain_until))
+
+
+TRANSFERS: Final = "transfers"
+_PIECE: Final = 256 * 1024
+_MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
+
+
+class ObjectTransfers:
+    """Archives and objects in the object store, whose blocking calls run on threads."""
+
+    def __init__(self, store: Minio) -> None:
+        self._store = store
+
+    async def fetch_import(self, subject_id: str, sha256: str, file: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        try:
+            async for piece in self.pieces(TRANSFERS, f"imports/{subject_id}/{sha256}"):
+                digest.update(piece)
+                file.write(piece)
+        except YunkuError as refused:
+            if refused.code == "not_found":
+                raise YunkuError("archive_gone") from None
+            raise
+        if digest.hexdigest() != sha256:
+            raise YunkuError("archive_gone")
+
+    async def put_document(self, sha256: str, data: bytes, media_type: str) -> None:
+        await asyncio.to_thread(self._put_document, sha256, data, media_type)
+
+    def _put_document(self, sha256: str, data: bytes, media_type: str) -> None:
+        try:
+            if self._store.stat_object(DOCUMENTS_BUCKET, sha256).size == len(data):
+                return
+        except S3Error as error:
+            if error.code not in _MISSING:
+                raise
+        self._store.put_object(DOCUMENTS_BUCKET, sha256, BytesIO(data), len(data), media_type)
+
+    async def pieces(self, bucket: str, key: str) -> AsyncIterator[bytes]:
+        try:
+            source = await asyncio.to_thread(self._store.get_object, bucket, key)
+        except S3Error as error:
+            if error.code in _MISSING:
+                raise YunkuError("not_found") from None
+            raise
+        try:
+            while piece := await asyncio.to_thread(source.read, _PIECE):
+                yield piece
+        finally:
+            source.close()
+            source.release_conn()
+
+    async def put_export(self, export_id: str, sha256: str, file: BinaryIO, size: int) -> None:
+        file.seek(0)
+        key = f"exports/{export_id}/{sha256}"
+        await asyncio.to_thread(self._store.put_object, TRANSFERS, key, file, size, "application/zip")
+
+    async def drop_older(self, moment: datetime) -> int:
+        return await asyncio.to_thread(self._drop_older, moment)
+
+    def _drop_older(self, moment: datetime) -> int:
+        dropped = 0
+        for found in self._store.list_objects(TRANSFERS, recursive=True):
+            if found.last_modified is not None and found.last_modified < moment and found.object_name:
+                self._store.remove_object(TRANSFERS, found.object_name)
+                dropped += 1
+        return dropped

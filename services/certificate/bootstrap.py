@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from yunku.certificate.v1 import performance_pb2_grpc, service_pb2_grpc
+from yunku.certificate.v1 import performance_pb2_grpc, service_pb2_grpc, transfer_pb2_grpc
 
 import catalogue
 from kernel.eventlog.rebuild import declared
 from kernel.eventlog.runtime import attach
+from kernel.jobs import POLL, JobWorker, waking
 from kernel.service import Runtime
 from services.certificate import adapters, consumers, rpc
 from services.certificate.handlers import Handlers
@@ -15,7 +16,13 @@ from services.certificate.national_platform import HttpPlatform
 from services.certificate.performances import handlers as performance_handlers
 from services.certificate.performances import rpc as performance_rpc
 from services.certificate.settings import Settings
+from services.certificate.tables import imports
 from services.certificate.takeover_handlers import TakeOvers
+from services.certificate.transfers import handlers as transfer_handlers
+from services.certificate.transfers import rpc as transfer_rpc
+from services.certificate.transfers.archive import Limits
+from services.certificate.transfers.imports import Importer, Remembering
+from services.certificate.transfers.sweeper import Sweeper
 
 
 async def build(runtime: Runtime[Settings]) -> None:
@@ -39,4 +46,18 @@ async def build(runtime: Runtime[Settings]) -> None:
     runtime.rpc.register(service_pb2_grpc.add_CertificateServiceServicer_to_server, rpc.CertificateService(log, handlers, take_overs))
     runtime.rpc.register(
         performance_pb2_grpc.add_PerformanceServiceServicer_to_server, performance_rpc.PerformanceService(log, performances)
+    )
+
+    transfers = adapters.ObjectTransfers(runtime.object_store())
+    limits, kept = Limits(unpacked=settings.import_unpacked_bytes), timedelta(days=settings.transfer_days)
+    inspector = Remembering(adapters.RemoteInspector(runtime.peers))
+    commands = Handlers(log, subjects, inspector, adapters.RemoteSealer(runtime.peers), domains)
+    importer = Importer(log, commands, inspector, transfers, limits)
+    importing = JobWorker(log, imports, importer.carry_out, kind="import", passing=(), concurrency=1)
+    log.on_append = waking(log, importing)
+    runtime.add_background("imports", importing.run, max_silence=30 * POLL)
+    runtime.add_background("sweeper", Sweeper(transfers, kept).run)
+    runtime.rpc.register(
+        transfer_pb2_grpc.add_TransferServiceServicer_to_server,
+        transfer_rpc.TransferService(log, transfer_handlers.Handlers(log, transfers, limits), kept),
     )

@@ -55,14 +55,15 @@ class Handlers:
         self._sealer = sealer
         self._domains = domains
 
-    async def draft(self, request: service_pb2.DraftCertificateRequest) -> service_pb2.DraftCertificateResponse:
+    async def draft(self, request: service_pb2.DraftCertificateRequest, place: UUID | None = None) -> service_pb2.DraftCertificateResponse:
         context = call_context.current()
         subject_id = context.caller.require_subject()
         known = catalogue.load()
         if not known.has_type(request.type):
             raise YunkuError("type_unknown", field="/type")
         # Rises with time, which lists are ordered by. A command repeated gets its first answer, and so its first draft, by its key.
-        made = ids.uuid7()
+        # A row of an import has its place, and so its one draft, from before.
+        made = place or ids.uuid7()
         kind = known.type(request.type)
         prefilled = {} if await self._log.answered(context) else await materials.begin(self._log, subject_id, kind, request.performance_id)
         holder = await self._subjects.holder(subject_id)

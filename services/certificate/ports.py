@@ -1,7 +1,8 @@
 """What the certificate service needs of others, as it needs it."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from yunku.certificate.v1 import service_pb2, types_pb2
 
@@ -58,3 +59,22 @@ class Platform(Protocol):
 
     async def registrations(self, name: str, id_no: str, employer: str) -> Answer:
         """A person's registrations, by name and ID number; the employer is sent for the platform to check."""
+
+
+class Transfers(Protocol):
+    """Archives on their way in and out, and the objects that they take along."""
+
+    async def fetch_import(self, subject_id: str, sha256: str, file: BinaryIO) -> None:
+        """Writes an uploaded archive into ``file``; ``archive_gone`` where it isn't there, or has other bytes than its name says."""
+
+    async def put_document(self, sha256: str, data: bytes, media_type: str) -> None:
+        """Stores a document under its hash, unless it is there."""
+
+    def pieces(self, bucket: str, key: str) -> AsyncIterator[bytes]:
+        """An object's bytes, piece by piece; ``not_found`` where it isn't there."""
+
+    async def put_export(self, export_id: str, sha256: str, file: BinaryIO, size: int) -> None:
+        """Stores an export's archive."""
+
+    async def drop_older(self, moment: datetime) -> int:
+        """Drops the archives that came before ``moment``; how many."""

@@ -14,6 +14,7 @@ from kernel.eventlog.events import EventTypes, RecordedEvent
 from kernel.eventlog.projections import LogProjection
 from services.certificate import domain, listing, tables
 from services.certificate.performances import domain as performance_domain
+from services.certificate.transfers import projections as transfers
 from services.certificate.upcasters import UPCASTERS
 
 TYPES: Final = EventTypes(events_pb2, UPCASTERS)
@@ -94,7 +95,9 @@ def performance_row(stream_id: UUID, state: performance_domain.State, version: i
 
 
 def activity_rows(event: RecordedEvent, table: Table) -> Sequence[ClauseElement]:
-    """One line of activity per event."""
+    """One line of activity per event; imports and exports aren't entries, and are asked after by who waits for them."""
+    if event.short_type in transfers.NAMES:
+        return []
     return [
         insert(table).values(
             position=event.position,
@@ -125,5 +128,5 @@ PERFORMANCE: Final = Aggregate(
     events=performance_domain.EVENTS,
     projections=(StateProjection(tables.performances, version=1, row=performance_row),),
 )
-AGGREGATES: Final = (CERTIFICATE, PERFORMANCE)
+AGGREGATES: Final = (CERTIFICATE, PERFORMANCE, *transfers.AGGREGATES)
 LOG_PROJECTIONS: Final = (LogProjection(tables.activity, version=2, apply=activity_rows),)

@@ -32,3 +32,8 @@ class Settings(KernelSettings):
         if info.data.get("profile") != "development" and url.startswith("http:"):
             raise ValueError("must be https: ID numbers are sent there")
         return url
+
+    import_unpacked_bytes: int = Field(
+        500 * 1024 * 1024, ge=1024, description="What the files of an import's archive may come to together, unpacked."
+    )
+    transfer_days: int = Field(7, ge=1, le=365, description="Days for which archives of imports and exports are kept.")

@@ -104,3 +104,39 @@ taken_over = Table(
     Column("revision", Integer, nullable=False),
     Index("taken_over_of_subject", "subject_id", "source", "source_id"),
 )
+
+#: Imports and exports, as ``kernel.jobs`` takes them up.
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("subject_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("view", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("imports_of_subject", "subject_id", "import_id"),
+)
+exports = Table(
+    "exports",
+    metadata,
+    Column("export_id", Uuid, primary_key=True),
+    Column("subject_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("view", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("exports_of_subject", "subject_id", "export_id"),
+)
+
+#: Which entry a row of an import stands for, and a hash of what it said when it was last carried out. No projection: places are given
+#: before there is an event.
+import_keys = Table(
+    "import_keys",
+    metadata,
+    Column("row_id", Uuid, primary_key=True),
+    Column("certificate_id", Uuid, nullable=False, unique=True),
+    Column("content", LargeBinary),
+)

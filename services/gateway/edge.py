@@ -24,6 +24,7 @@ Message = MutableMapping[str, Any]
 _ID: Final = re.compile(r"[0-9A-Za-z._:-]{1,64}")
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,200}")
 _UPLOAD: Final = re.compile(r"/api/v1/certificates/[^/]+/document")
+_IMPORT: Final = "/api/v1/imports"
 _STREAM: Final = "/api/v1/events"
 _WRITES: Final = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 #: What is read of a refused body, so that the client, which still sends, gets to see the refusal.
@@ -64,8 +65,12 @@ class Edge:
         bind(correlation_id=correlation_id)
         method: str = scope["method"]
         started = time.monotonic()
-        upload = scope["method"] == "PUT" and _UPLOAD.fullmatch(scope["path"]) is not None
-        body = _Body(receive, self._settings, upload=upload, expects="100-continue" in headers.get(b"expect", "").lower())
+        body = _Body(
+            receive,
+            self._settings,
+            upload=self._upload_limit(method, scope["path"]),
+            expects="100-continue" in headers.get(b"expect", "").lower(),
+        )
         answer = _Answer(send, correlation_id, body)
         with tracing.span(
             f"HTTP {method}",
@@ -91,6 +96,12 @@ class Edge:
         if route != _STREAM:
             metrics.HTTP_SECONDS.labels(known, route).observe(seconds)
         _log.info("request", method=known, route=route, status=answer.status, seconds=round(seconds, 4))
+
+    def _upload_limit(self, method: str, path: str) -> int:
+        """How large a file this request may bring; 0 where it is no upload."""
+        if method == "PUT" and _UPLOAD.fullmatch(path) is not None:
+            return self._settings.upload_bytes
+        return self._settings.import_bytes if method == "POST" and path == _IMPORT else 0
 
     async def _answer(self, scope: Scope, body: "_Body", answer: "_Answer", headers: dict[bytes, str], context: CallContext) -> None:
         stream = scope["path"] == _STREAM
@@ -169,14 +180,14 @@ class _Answer:
 class _Body:
     """The way in: the body's bytes are counted and its pauses timed, whatever its headers say."""
 
-    def __init__(self, receive: Receive, settings: Settings, *, upload: bool, expects: bool) -> None:
+    def __init__(self, receive: Receive, settings: Settings, *, upload: int, expects: bool) -> None:
         self._receive = receive
         self._upload = upload
         # A client that waits for "100 Continue" sends nothing unless it is asked for.
         self._expects = expects
         self._late = False
-        self._limit = settings.upload_bytes + uploads.OVERHEAD if upload else settings.body_bytes
-        self._told = settings.upload_bytes if upload else settings.body_bytes
+        self._limit = upload + uploads.OVERHEAD if upload else settings.body_bytes
+        self._told = upload or settings.body_bytes
         self._chunk_seconds = settings.chunk_seconds
         self._deadline = time.monotonic() + settings.body_seconds
         self._size = 0

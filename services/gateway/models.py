@@ -970,6 +970,74 @@ class ReviewPage(Answer):
     next_cursor: str | None
 
 
+# -- imports and exports -----------------------------------------------------------------------------------------------
+
+
+class Import(Answer):
+    id: str
+    state: Literal["waiting", "done", "failed"]
+    file_name: str
+    size: int
+    rows: int = Field(description="Rows of the table, its head not counted")
+    created: int
+    updated: int
+    unchanged: int
+    failed: int
+    requested_at: Timestamp
+    finished_at: Timestamp | None
+    reason_code: str | None = Field(description="Why it failed as a whole")
+
+
+class ImportPage(Answer):
+    items: list[Import]
+    next_cursor: str | None
+
+
+class ImportRowError(Answer):
+    pointer: str = Field(description="As in the request that would have made the entry: /fields/uscc")
+    column: str | None = Field(description="Head of the column")
+    code: str
+    message: str
+
+
+class ImportRow(Answer):
+    row: int = Field(description="From 1, the head not counted")
+    key: str | None
+    type: str | None
+    outcome: Literal["created", "updated", "unchanged", "failed"]
+    certificate_id: str | None
+    errors: list[ImportRowError]
+
+
+class ImportReport(Import):
+    items: list[ImportRow] = Field(description="The rows carried out so far, in the table's order")
+    next_cursor: str | None
+
+
+class ExportRequest(Body):
+    subject_id: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="For auditors: whose record")
+
+
+class Export(Answer):
+    id: str
+    subject_id: str
+    state: Literal["waiting", "done", "expired"]
+    sha256: Sha256 | None = Field(description="Of the archive")
+    size: int | None
+    manifest_sha256: Sha256 | None = Field(description="Of the archive's manifest, which names everything else in it")
+    certificates: int
+    objects: int
+    events: int
+    requested_at: Timestamp
+    finished_at: Timestamp | None
+    expires_at: Timestamp | None = Field(description="When the archive is dropped; it can be made again")
+
+
+class ExportPage(Answer):
+    items: list[Export]
+    next_cursor: str | None
+
+
 # -- operations --------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from kernel.service import DOCUMENTS_BUCKET
 DOCUMENTS: Final = DOCUMENTS_BUCKET
 PAGES: Final = "pages"
 SEALED: Final = "sealed"
+TRANSFERS: Final = "transfers"
 _CHUNK: Final = 128 * 1024
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
 
@@ -38,6 +39,12 @@ class Objects:
         stored = self._size(DOCUMENTS, sha256)
         if stored != size:
             raise ObjectMissing(f"{DOCUMENTS}/{sha256} has {stored} bytes after writing {size}")
+
+    async def put_import(self, subject_id: str, sha256: str, file: IO[bytes], size: int) -> None:
+        """Writes an archive that is to be imported, anew each time, so that its time begins again."""
+        file.seek(0)
+        key = f"imports/{subject_id}/{sha256}"
+        await asyncio.to_thread(self._client.put_object, TRANSFERS, key, file, size, "application/zip")
 
     def _size(self, bucket: str, key: str) -> int | None:
         try:

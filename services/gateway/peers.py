@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from yunku.certificate.v1 import performance_pb2_grpc as performance_grpc
 from yunku.certificate.v1 import service_pb2_grpc as certificate_grpc
+from yunku.certificate.v1 import transfer_pb2_grpc as transfer_grpc
 from yunku.identity.v1 import service_pb2_grpc as identity_grpc
 from yunku.push.v1 import service_pb2_grpc as push_grpc
 from yunku.signing.v1 import service_pb2_grpc as signing_grpc
@@ -17,6 +18,7 @@ from kernel.rpc.client import Peers
 if TYPE_CHECKING:
     from yunku.certificate.v1.performance_pb2_grpc import PerformanceServiceAsyncStub
     from yunku.certificate.v1.service_pb2_grpc import CertificateServiceAsyncStub
+    from yunku.certificate.v1.transfer_pb2_grpc import TransferServiceAsyncStub
     from yunku.identity.v1.service_pb2_grpc import IdentityServiceAsyncStub
     from yunku.push.v1.service_pb2_grpc import PushServiceAsyncStub
     from yunku.signing.v1.service_pb2_grpc import DigitalCertificateServiceAsyncStub
@@ -33,6 +35,7 @@ class Services:
     push: "PushServiceAsyncStub"
     digital: "DigitalCertificateServiceAsyncStub"
     performance: "PerformanceServiceAsyncStub"
+    transfer: "TransferServiceAsyncStub"
 
 
 #: The services without which the gateway can't do its work.
@@ -62,4 +65,5 @@ def services(peers: Peers) -> Services:
         peers.stub(push_grpc.PushServiceStub, "push"),
         peers.stub(signing_grpc.DigitalCertificateServiceStub, "signing"),
         peers.stub(performance_grpc.PerformanceServiceStub, "certificate"),
+        transfer=peers.stub(transfer_grpc.TransferServiceStub, "certificate"),
     )

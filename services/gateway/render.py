@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final, get_args
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.certificate.v1 import service_pb2, transfer_pb2, types_pb2
 from yunku.identity.v1 import service_pb2 as identity_pb2
 from yunku.push.v1 import service_pb2 as push_pb2
 from yunku.signing.v1 import service_pb2 as signing_pb2
@@ -445,6 +445,44 @@ def review(one: push_pb2.Push) -> models.Review:
         reviewer_id=one.reviewer_id or None,
         channel=word(one.channel or None),
         waiting_seconds=one.waiting_seconds,
+    )
+
+
+# -- imports and exports -----------------------------------------------------------------------------------------------
+
+
+def import_(one: transfer_pb2.Import) -> models.Import:
+    return models.Import(
+        id=one.id,
+        state=word(one.state),
+        file_name=one.file_name,
+        size=one.archive_size,
+        rows=one.rows,
+        created=one.created,
+        updated=one.updated,
+        unchanged=one.unchanged,
+        failed=one.failed,
+        requested_at=moment(one.requested_at),
+        finished_at=moment(one.finished_at) if one.HasField("finished_at") else None,
+        reason_code=one.reason or None,
+    )
+
+
+def export(one: transfer_pb2.Export) -> models.Export:
+    made = one.HasField("finished_at")
+    return models.Export(
+        id=one.id,
+        subject_id=one.subject_id,
+        state=word(one.state),
+        sha256=one.archive_sha256 or None,
+        size=one.archive_size if made else None,
+        manifest_sha256=one.manifest_sha256 or None,
+        certificates=one.certificates,
+        objects=one.objects,
+        events=one.events,
+        requested_at=moment(one.requested_at),
+        finished_at=moment(one.finished_at) if made else None,
+        expires_at=moment(one.expires_at) if one.HasField("expires_at") else None,
     )
 
 

@@ -24,6 +24,7 @@ class Settings(KernelSettings):
     )
     body_bytes: int = Field(default=1024 * 1024, ge=1024, description="Largest request body, uploads apart.")
     upload_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="Largest document that can be uploaded.")
+    import_bytes: int = Field(default=200 * 1024 * 1024, ge=1024, description="Largest archive that can be uploaded to be imported.")
     upload_dir: Path | None = Field(default=None, description="Where uploads pass through; `uploads` under `YUNKU_DATA` if not set.")
     uploads_at_once: int = Field(default=8, ge=1, le=1000, description="Uploads received at once; more are refused as unavailable.")
     requests_at_once: int = Field(default=512, ge=1, description="Requests answered at once; more are refused as unavailable.")

@@ -6,7 +6,7 @@ parsed here: that is the sandbox's (ocr's Inspect).
 
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from kernel.sandbox.formats import sniff
 OVERHEAD: Final = 64 * 1024
 _SNIFFED: Final = 16
 _MAX_NAME: Final = 200
+#: The media type by a file's first bytes, None for what isn't taken.
+Recognise = Callable[[bytes], str | None]
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ class Upload:
 class _Receiver:
     """The parser's callbacks. The one part called ``file`` is written; the others are passed over."""
 
-    def __init__(self, file: IO[bytes], limit: int) -> None:
+    def __init__(self, file: IO[bytes], limit: int, recognise: "Recognise") -> None:
         self._file = file
+        self._recognise = recognise
         self._limit = limit
         self._hash = hashlib.sha256()
         self._head = b""
@@ -97,7 +100,7 @@ class _Receiver:
         self._file.write(chunk)
 
     def _look(self) -> None:
-        self.media_type = sniff(self._head)
+        self.media_type = self._recognise(self._head)
         if self.media_type is None:
             raise YunkuError("document_not_recognised", field="/file")
 
@@ -120,9 +123,14 @@ def file_name(raw: bytes) -> str:
     return "".join(character for character in text if character.isprintable())[:_MAX_NAME].strip()
 
 
+def archive(head: bytes) -> str | None:
+    """A ZIP archive, and nothing else."""
+    return "application/zip" if head.startswith(b"PK\x03\x04") else None
+
+
 @asynccontextmanager
-async def receive(request: Request, directory: Path, limit: int) -> AsyncIterator[Upload]:
-    """The document of the request's multipart field ``file``; at most ``limit`` bytes.
+async def receive(request: Request, directory: Path, limit: int, recognise: Recognise = sniff) -> AsyncIterator[Upload]:
+    """The document (or what ``recognise`` knows by its first bytes) of the request's multipart field ``file``; at most ``limit`` bytes.
 
     Raises YunkuError: ``request_malformed``, ``field_required``, ``document_too_large``, ``document_empty``,
     ``document_not_recognised``.
@@ -133,7 +141,7 @@ async def receive(request: Request, directory: Path, limit: int) -> AsyncIterato
         raise YunkuError("request_malformed", field="/file")
     # No name in the file system: what dies in between leaves nothing behind.
     with tempfile.TemporaryFile(dir=directory) as file:
-        receiver = _Receiver(file, limit)
+        receiver = _Receiver(file, limit, recognise)
         parser = MultipartParser(boundary, receiver.callbacks())
         try:
             async for chunk in request.stream():

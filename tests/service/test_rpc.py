@@ -55,6 +55,9 @@ class _Servicer(kernel_pb2_grpc.EventLogServiceServicer):
         self.seen.append(current())
         return await self.handler(request)
 
+    async def ReadStream(self, request: kernel_pb2.ReadStreamRequest, context: Any) -> kernel_pb2.ReadStreamResponse:
+        raise AssertionError("not called here")
+
 
 class _Pair:
     """A served service ``certificate`` and the settings with which others call it."""

@@ -1,0 +1,137 @@
+"""Imports and exports over HTTP: many entries at once into the register, a company's whole record out of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from infra.testing import RunningSuite
+from tests.e2e.http_world import Api, World, eventually
+
+Json = dict[str, Any]
+#: A type without verification: its light doesn't matter here.
+LAWSUIT = "litigation_case"
+
+
+@pytest.fixture(scope="module")
+def world(suite: RunningSuite) -> World:
+    return World(suite)
+
+
+def png(shade: int = 200) -> bytes:
+    made = io.BytesIO()
+    Image.new("L", (60, 80), shade).save(made, "PNG")
+    return made.getvalue()
+
+
+def table(*rows: tuple[str, ...]) -> bytes:
+    made = io.StringIO()
+    csv.writer(made).writerows(rows)
+    return made.getvalue().encode("gb18030")
+
+
+def archive(rows: bytes, files: dict[str, bytes] | None = None) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as written:
+        written.writestr("entries.csv", rows)
+        for name, data in (files or {}).items():
+            written.writestr(name, data)
+    return made.getvalue()
+
+
+def imported(api: Api, data: bytes) -> Json:
+    """The import's report at its end."""
+    asked = api.ask("POST", "/api/v1/imports", 202, files={"file": ("证照.zip", data, "application/zip")})
+
+    def done() -> Json | None:
+        now = api.ask("GET", f"/api/v1/imports/{asked['id']}")
+        return now if now["state"] != "waiting" else None
+
+    return eventually(done)
+
+
+HEAD = ("行标识", "证照类型", "电子件", "案件简要情况[description]", "日期[occurred_on]")
+
+
+def test_rows_are_imported_each_by_itself_and_never_twice(world: World) -> None:
+    api = world.company()
+    rows = [
+        HEAD,
+        ("A-1", LAWSUIT, "判决书.png", "买卖合同纠纷", "2026年1月5日"),
+        ("A-2", LAWSUIT, "", "=HYPERLINK(1)", "not a date"),
+        ("A-3", "no_such_type", "", "x", "2026-01-05"),
+        ("A-4", LAWSUIT, "missing.pdf", "租赁合同纠纷", "2026-02-05"),
+        ("", LAWSUIT, "", "=1+1", "2026-03-05"),
+    ]
+    files = {"documents/判决书.png": png()}
+    report = imported(api, archive(table(*rows), files))
+    assert [report[name] for name in ("state", "rows", "created", "failed")] == ["done", 5, 2, 3]
+    first, second, third, fourth, fifth = report["items"]
+    assert (first["outcome"], first["key"], fifth["outcome"], fifth["key"]) == ("created", "A-1", "created", None)
+    (wrong,) = second["errors"]
+    assert (wrong["code"], wrong["pointer"], wrong["column"]) == ("value_invalid", "/fields/occurred_on", "日期[occurred_on]")
+    assert wrong["message"]
+    assert [one["errors"][0]["code"] for one in (third, fourth)] == ["type_unknown", "archive_entry_missing"]
+
+    made = api.ask("GET", f"/api/v1/certificates/{first['certificate_id']}")
+    assert (made["state"], made["document"]["file_name"], made["fields"]["occurred_on"]) == ("draft", "判决书.png", "2026-01-05")
+    who = api.ask("GET", f"/api/v1/certificates/{first['certificate_id']}/history")["items"][0]["actor"]
+    assert who["kind"] == "account"
+
+    # The same archive again, and a repaired one by another member of the company: nothing twice.
+    again = imported(api, archive(table(*rows), files))
+    assert [again[name] for name in ("created", "updated", "unchanged", "failed")] == [0, 0, 2, 3]
+    rows[2] = ("A-2", LAWSUIT, "", "更正后的说明", "2026-01-06")
+    rows[1] = ("A-1", LAWSUIT, "判决书.png", "买卖合同纠纷（二审）", "2026年1月5日")
+    repaired = imported(api, archive(table(*rows), files))
+    assert [one["outcome"] for one in repaired["items"]] == ["updated", "created", "failed", "failed", "unchanged"]
+    assert repaired["items"][0]["certificate_id"] == first["certificate_id"]
+    assert len(api.ask("GET", "/api/v1/certificates")["items"]) == 3
+
+    # What was submitted is no draft any more: the row is refused, the entry stands.
+    api.ask("POST", f"/api/v1/certificates/{first['certificate_id']}/submission")
+    rows[1] = ("A-1", LAWSUIT, "判决书.png", "又改", "2026年1月5日")
+    late = imported(api, archive(table(*rows), files))["items"][0]
+    assert (late["outcome"], late["errors"][0]["code"], late["errors"][0]["column"]) == ("failed", "wrong_state", "行标识")
+
+    # The report as a spreadsheet gets it, without formulas; and another company sees none of it.
+    sheet = api.send("GET", f"/api/v1/imports/{report['id']}/report.csv")
+    cells = [cell for line in csv.reader(io.StringIO(sheet.content.decode("utf-8-sig"))) for cell in line]
+    assert "A-2" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    stranger = world.company()
+    stranger.refused("GET", f"/api/v1/imports/{report['id']}", 404, "not_found")
+    assert stranger.ask("GET", "/api/v1/imports")["items"] == []
+    assert {one["id"] for one in api.ask("GET", "/api/v1/imports")["items"]} >= {report["id"], again["id"]}
+
+
+def test_a_template_is_a_table_that_can_be_imported(world: World) -> None:
+    api = world.company()
+    made = api.send("GET", "/api/v1/imports/template", params={"type": [LAWSUIT]}).content
+    head, line = list(csv.reader(io.StringIO(made.decode("utf-8-sig"))))
+    values = {"description": "劳动争议", "occurred_on": "2026-04-01", "row_key": "B-1"}
+    filled = [next((value for name, value in values.items() if f"[{name}]" in one), cell) for one, cell in zip(head, line, strict=True)]
+    report = imported(api, archive(table(tuple(head), tuple(filled))))
+    assert (report["created"], report["failed"]) == (1, 0), report
+    api.refused("GET", "/api/v1/imports/template", 422, "type_unknown", "/type", params={"type": "nothing"})
+
+
+def test_what_is_no_sound_archive_is_refused_at_once(world: World) -> None:
+    api = world.company()
+
+    def refused(data: bytes, status: int, code: str) -> None:
+        api.refused("POST", "/api/v1/imports", status, code, files={"file": ("a.zip", data, "application/zip")})
+
+    good = archive(table(HEAD, ("A", LAWSUIT, "", "x", "2026-01-01")))
+    refused(b"%PDF-1.7 no archive", 415, "document_not_recognised")
+    refused(good[:-1], 422, "archive_damaged")
+    refused(archive(table(HEAD)), 422, "table_empty")
+    refused(archive(table(("a", "b"), ("1", "2"))), 422, "table_head_wrong")
+    refused(archive(table(HEAD, HEAD), {"documents/inner.pdf": good}), 422, "archive_nested")
+    refused(archive(table(HEAD, HEAD), {"../../etc/passwd": b"x"}), 422, "archive_entry_refused")
+    assert api.ask("GET", "/api/v1/imports")["items"] == []
