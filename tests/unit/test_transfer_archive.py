@@ -74,7 +74,7 @@ def test_a_sound_archive_is_read_whichever_way_it_was_written() -> None:
         archive = Archive(io.BytesIO(data), SMALL)
         assert archive.read(TABLE) == b"type\nx\n"
     streamed = _Unseekable()
-    with zipfile.ZipFile(streamed, "w", zipfile.ZIP_DEFLATED) as written:  # type: ignore[call-overload]
+    with zipfile.ZipFile(streamed, "w", zipfile.ZIP_DEFLATED) as written:
         for name, content in GOOD:
             written.writestr(name, content)
     assert Archive(io.BytesIO(bytes(streamed.data)), SMALL).read("documents/a.pdf") == b"%PDF-1.7"
