@@ -131,6 +131,8 @@ BEGUN = events_pb2.SupplementBegun(certificate_id=ID, version=5)
 ABANDONED = events_pb2.SupplementAbandoned(certificate_id=ID, version=4)
 FOLLOWED = events_pb2.SuccessorBegun(certificate_id=ID, successor_id=NEXT)
 RELEASED = events_pb2.SuccessorReleased(certificate_id=ID, successor_id=NEXT)
+NOTICED = events_pb2.ExpiryNoticed(certificate_id=ID, notice_id=f"{ID}.4.90", version=4, days_before=90, valid_until="2027-01-01")
+ACKNOWLEDGED = events_pb2.NoticeAcknowledged(certificate_id=ID, notice_id=NOTICED.notice_id)
 SUPERSEDED = events_pb2.Superseded(certificate_id=ID, successor_id=NEXT)
 PUSHED = events_pb2.PushRequested(
     certificate_id=ID,
@@ -205,6 +207,8 @@ HISTORIES: Final[dict[str, tuple[Message, ...]]] = {
     "followed": (*TO_SUBMITTED, FOLLOWED),
     "released": (*TO_SUBMITTED, FOLLOWED, RELEASED),
     "superseded": (*TO_SUBMITTED, PUSHED, FOLLOWED, SUPERSEDED),
+    "noticed": (*TO_SUBMITTED, NOTICED),
+    "acknowledged_notice": (*TO_SUBMITTED, NOTICED, ACKNOWLEDGED),
 }
 
 #: What each of them is, in a reader's words.
@@ -241,6 +245,8 @@ MEANINGS: Final[dict[str, str]] = {
     "followed": "submitted, a successor is being made",
     "released": "submitted, a successor was discarded",
     "superseded": "superseded by a submitted successor; a push was pending",
+    "noticed": "submitted; the company was reminded of its coming expiry",
+    "acknowledged_notice": "submitted; the reminder was acknowledged",
 }
 
 

@@ -7,6 +7,7 @@ from yunku.certificate.v1 import performance_pb2_grpc, service_pb2_grpc, transfe
 import catalogue
 from kernel.eventlog.rebuild import declared
 from kernel.eventlog.runtime import attach
+from kernel.eventlog.store import utc_now
 from kernel.jobs import POLL, JobWorker, waking
 from kernel.service import Runtime
 from services.certificate import adapters, consumers, rpc
@@ -15,6 +16,7 @@ from services.certificate.locker import Locker
 from services.certificate.national_platform import HttpPlatform
 from services.certificate.performances import handlers as performance_handlers
 from services.certificate.performances import rpc as performance_rpc
+from services.certificate.reminders import Reminder
 from services.certificate.settings import Settings
 from services.certificate.tables import imports
 from services.certificate.takeover_handlers import TakeOvers
@@ -43,6 +45,8 @@ async def build(runtime: Runtime[Settings]) -> None:
     take_overs = TakeOvers(log, subjects, platform)
     locker = Locker(log, adapters.ObjectVault(runtime.object_store()), timedelta(days=runtime.settings.document_retention_days))
     runtime.add_background("locker", locker.run)
+    reminder = Reminder(log, settings.expiry_notice_days, settings.expiry_look_seconds, utc_now)
+    runtime.add_background("reminder", reminder.run, max_silence=60 + settings.expiry_look_seconds)
     runtime.rpc.register(service_pb2_grpc.add_CertificateServiceServicer_to_server, rpc.CertificateService(log, handlers, take_overs))
     runtime.rpc.register(
         performance_pb2_grpc.add_PerformanceServiceServicer_to_server, performance_rpc.PerformanceService(log, performances)

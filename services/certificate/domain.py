@@ -222,6 +222,19 @@ def _superseded(view: service_pb2.Certificate, event: events_pb2.Superseded, at:
     view.successor_id = event.successor_id
 
 
+def _expiry_noticed(view: service_pb2.Certificate, event: events_pb2.ExpiryNoticed, at: datetime) -> None:
+    view.expiry_notice.Clear()
+    view.expiry_notice.id = event.notice_id
+    view.expiry_notice.version = event.version
+    view.expiry_notice.days_before = event.days_before
+    view.expiry_notice.valid_until = event.valid_until
+    view.expiry_notice.noticed_at.CopyFrom(_stamp(at))
+
+
+def _notice_acknowledged(view: service_pb2.Certificate, event: events_pb2.NoticeAcknowledged, at: datetime) -> None:
+    view.expiry_notice.acknowledged = True
+
+
 def _push_requested(view: service_pb2.Certificate, event: events_pb2.PushRequested, at: datetime) -> None:
     push = view.pushes.add()
     push.id = event.push_id
@@ -267,6 +280,8 @@ _EVOLVE: Final[dict[type[Message], Callable[[service_pb2.Certificate, Any, datet
     events_pb2.SuccessorBegun: _successor_begun,
     events_pb2.SuccessorReleased: _successor_released,
     events_pb2.Superseded: _superseded,
+    events_pb2.ExpiryNoticed: _expiry_noticed,
+    events_pb2.NoticeAcknowledged: _notice_acknowledged,
     events_pb2.PushRequested: _push_requested,
     events_pb2.PushWithdrawalRequested: _unchanged,
     events_pb2.PushProgressRecorded: _push_progress,

@@ -5,14 +5,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ClauseElement, Table, insert
-from yunku.certificate.v1 import events_pb2
+from yunku.certificate.v1 import events_pb2, service_pb2
 
 import catalogue
 from catalogue import listing as catalogue_listing
 from kernel.eventlog.aggregate import Aggregate, StateProjection
 from kernel.eventlog.events import EventTypes, RecordedEvent
 from kernel.eventlog.projections import LogProjection
-from services.certificate import domain, listing, tables
+from services.certificate import domain, expiry, listing, tables
 from services.certificate.performances import domain as performance_domain
 from services.certificate.transfers import projections as transfers
 from services.certificate.upcasters import UPCASTERS
@@ -94,6 +94,33 @@ def performance_row(stream_id: UUID, state: performance_domain.State, version: i
     }
 
 
+def expiry_row(stream_id: UUID, state: domain.State, version: int) -> Mapping[str, Any] | None:
+    """The row of a certificate that stands or stood in the register; None for a draft, and for a type without validity."""
+    view = state.view
+    kind = catalogue.load().type(view.type)
+    if not view.HasField("accepted") or not kind.valid_until:
+        return None
+    standing = expiry.present(view)
+    notice = service_pb2.Notice(
+        notice=standing,
+        certificate_id=view.id,
+        type=view.type,
+        name=catalogue_listing.name(kind, view.accepted.fields),
+        unique_code=view.unique_code,
+        person_id=view.person_id,
+        performance_id=view.performance_id,
+    )
+    return {
+        "certificate_id": stream_id,
+        "subject_id": view.holder.subject_id,
+        "ends_on": expiry.end(view, kind),
+        "noticed": standing.days_before if standing is not None else None,
+        "open": standing is not None and not standing.acknowledged,
+        "notice": notice.SerializeToString(deterministic=True),
+        "revision": version,
+    }
+
+
 def activity_rows(event: RecordedEvent, table: Table) -> Sequence[ClauseElement]:
     """One line of activity per event; imports and exports aren't entries, and are asked after by who waits for them."""
     if event.short_type in transfers.NAMES:
@@ -119,6 +146,7 @@ CERTIFICATE: Final = Aggregate(
     projections=(
         StateProjection(tables.certificates, version=5, row=certificate_row),
         StateProjection(tables.taken_over, version=1, row=taken_over_row),
+        StateProjection(tables.expiries, version=1, row=expiry_row),
     ),
 )
 PERFORMANCE: Final = Aggregate(

@@ -166,6 +166,7 @@ def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
         "unique_code": view.unique_code,
         "supersedes": view.supersedes,
         "successor_id": view.successor_id,
+        "expiry_notice": _expiry_notice(view.expiry_notice),
         "provenance": f"{view.provenance.source}/{view.provenance.source_id}" if view.HasField("provenance") else "",
     }
     return shown
@@ -177,6 +178,10 @@ _VERSIONED: Final = frozenset({"fields", "marks", "document", "absent", "light",
 
 def _versioned(view: service_pb2.Certificate) -> dict[str, Any]:
     return {path: shown for path, shown in _shown(view).items() if path.partition(".")[0] in _VERSIONED}
+
+
+def _expiry_notice(notice: service_pb2.ExpiryNotice) -> str:
+    return f"{notice.id}{' acknowledged' if notice.acknowledged else ''}"
 
 
 def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:

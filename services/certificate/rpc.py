@@ -6,7 +6,7 @@ from yunku.certificate.v1 import service_pb2, service_pb2_grpc
 
 from kernel import context
 from kernel.eventlog.store import EventLog
-from services.certificate import queries
+from services.certificate import queries, reminders
 from services.certificate.handlers import Handlers
 from services.certificate.takeover_handlers import TakeOvers
 
@@ -79,3 +79,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
 
     async def TakeOver(self, request: service_pb2.TakeOverRequest, _: Any) -> service_pb2.TakeOverResponse:
         return await self._take_overs.take_over(request)
+
+    async def ListNotices(self, request: service_pb2.ListNoticesRequest, _: Any) -> service_pb2.ListNoticesResponse:
+        return await reminders.find(self._log, request, context.current().caller)
+
+    async def AcknowledgeNotice(self, request: service_pb2.AcknowledgeNoticeRequest, _: Any) -> service_pb2.AcknowledgeNoticeResponse:
+        return await reminders.acknowledge(self._log, request.notice_id)

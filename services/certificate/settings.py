@@ -26,6 +26,26 @@ class Settings(KernelSettings):
         default=2 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest answer of the national platform that is read."
     )
 
+    expiry_notice_days: tuple[int, ...] = Field(
+        default=(90, 30, 7),
+        max_length=20,
+        description="Days before the end of a submitted certificate's validity at which its company is reminded (`90,30,7`); the day after "
+        "the end it always is.",
+    )
+    expiry_look_seconds: float = Field(default=5.0, gt=0, le=3600, description="Pause between looks for what comes to its end.")
+
+    @field_validator("expiry_notice_days", mode="before")
+    @classmethod
+    def _parse_days(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("expiry_notice_days")
+    @classmethod
+    def _possible_days(cls, days: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 <= day <= 3650 for day in days):
+            raise ValueError("days are 0 to 3650")
+        return days
+
     @field_validator("national_platform_url")
     @classmethod
     def _numbers_travel_encrypted(cls, url: str, info: ValidationInfo) -> str:

@@ -140,3 +140,26 @@ import_keys = Table(
     Column("certificate_id", Uuid, nullable=False, unique=True),
     Column("content", LargeBinary),
 )
+#: The end of every certificate that stands in the register, and the reminder of it (services.certificate.expiry).
+expiries = Table(
+    "expiries",
+    metadata,
+    Column("certificate_id", Uuid, primary_key=True),
+    Column("subject_id", Text, nullable=False),
+    # Null: none stands, or it has no end.
+    Column("ends_on", Date),
+    # The threshold noticed last of the version that stands; null while none was.
+    Column("noticed", Integer),
+    # Whether the reminder waits to be acknowledged.
+    Column("open", Boolean, nullable=False),
+    # A yunku.certificate.v1.Notice.
+    Column("notice", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+Index(
+    "expiries_to_notice",
+    expiries.c.ends_on,
+    expiries.c.certificate_id,
+    postgresql_where=expiries.c.ends_on.isnot(None) & (expiries.c.noticed.is_(None) | (expiries.c.noticed >= 0)),
+)
+Index("expiries_open", expiries.c.subject_id, expiries.c.ends_on, expiries.c.certificate_id, postgresql_where=expiries.c.open)

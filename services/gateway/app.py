@@ -7,7 +7,19 @@ from fastapi import FastAPI, Request, Response
 
 from services.gateway import problems
 from services.gateway.means import Means
-from services.gateway.routes import API, accounts, certificates, digital, events, operations, performances, platform, reviews, transfers
+from services.gateway.routes import (
+    API,
+    accounts,
+    certificates,
+    digital,
+    events,
+    notices,
+    operations,
+    performances,
+    platform,
+    reviews,
+    transfers,
+)
 
 _ABOUT: Final = """The public interface of Yunku (云库), the register of a province's construction companies.
 
@@ -37,7 +49,7 @@ def create(means: Means | None) -> FastAPI:
     )
     app.state.means = means
     problems.install(app)
-    for part in (accounts, certificates, performances, events, reviews, digital, platform, transfers, operations):
+    for part in (accounts, certificates, performances, events, reviews, digital, platform, transfers, notices, operations):
         app.include_router(part.router)
     app.include_router(operations.public)
 

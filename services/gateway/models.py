@@ -602,6 +602,28 @@ class CertificatePage(Answer):
     next_cursor: str | None
 
 
+class ExpiryNotice(Answer):
+    """A reminder of coming or past expiry that waits to be acknowledged."""
+
+    id: str
+    certificate_id: str
+    type: str
+    type_label: str
+    name: str = Field(description="As lists show it")
+    valid_until: Date
+    days_left: int = Field(description="From today; negative once it has ended")
+    days_before: int | None = Field(description="The threshold that was reached; null: it has ended")
+    noticed_at: Timestamp
+    unique_code: str
+    person_id: str | None
+    performance_id: str | None
+
+
+class ExpiryNoticePage(Answer):
+    items: list[ExpiryNotice]
+    next_cursor: str | None
+
+
 # -- taking over from the national platform ----------------------------------------------------------------------------
 
 

@@ -273,6 +273,26 @@ def platform_listing(one: service_pb2.ListPlatformEntriesResponse) -> models.Pla
     )
 
 
+def notice(one: service_pb2.Notice) -> models.ExpiryNotice:
+    kind = known_type(one.type)
+    standing = one.notice
+    left = (date.fromisoformat(standing.valid_until) - datetime.now(CHINA).date()).days
+    return models.ExpiryNotice(
+        id=standing.id,
+        certificate_id=one.certificate_id,
+        type=one.type,
+        type_label=kind.label if kind is not None else one.type,
+        name=one.name,
+        valid_until=standing.valid_until,
+        days_left=left,
+        days_before=standing.days_before if standing.days_before >= 0 else None,
+        noticed_at=moment(standing.noticed_at),
+        unique_code=one.unique_code,
+        person_id=one.person_id or None,
+        performance_id=one.performance_id or None,
+    )
+
+
 def taken_over(one: service_pb2.TakeOverResponse, *, expiring_days: int) -> models.TakenOverList:
     return models.TakenOverList(
         items=[
@@ -582,8 +602,14 @@ def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
         "category": _category(str(event.get("category", ""))),
         "materials": str(len(event.get("materials", ()))),
         "confirmed": str(len(event.get("confirmed", ()))),
+        "valid_until": str(event.get("valid_until", "")),
+        "days_before": str(event.get("days_before", 0)),
     }
-    told = "CertificateTakenOver" if one.type == "CertificateDrafted" and event.get("provenance") else one.type
+    told = one.type
+    if one.type == "CertificateDrafted" and event.get("provenance"):
+        told = "CertificateTakenOver"
+    elif one.type == "ExpiryNoticed" and int(event.get("days_before", 0)) < 0:
+        told = "ExpiryPassed"
     return texts.text(f"gateway.summary.{told}", **params)
 
 

@@ -132,6 +132,8 @@ abandoned    wrong_state wrong_state      wrong_state      wrong_state wrong_sta
 followed     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        successor_exists   successor_exists
 released     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        light_green_locked +
 superseded   certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded certificate_superseded + certificate_superseded certificate_superseded
+noticed      wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        light_green_locked +
+acknowledged_notice    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        light_green_locked +
 """  # noqa: E501 (a table)
 
 #: + : taken into the history; - : passed over. The verdict, the seal and the readings are over version 4 and its document.
@@ -169,6 +171,8 @@ abandoned     +           +          -       -            -    +    -         - 
 followed      +           +          -       -            -    +    -         -            -         -      +       +
 released      +           +          -       -            -    +    -         -            -         -      -       -
 superseded    +           +          -       -            -    +    +         +            +         +      -       -
+noticed       +           +          -       -            -    +    -         -            -         -  -       -
+acknowledged_notice     +           +          -       -            -    +    -         -            -         -  -       -
 """
 
 WORDS: Final[dict[str, Callable[[domain.State], list[Message]]]] = {
