@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from PIL import Image
 
 from infra.testing import RunningSuite
-from tests.e2e.http_world import Api, Json, World
+from samples import pdf
+from samples.scene import Scene
+from tests.e2e.http_world import Api, Json, World, eventually
 
 BASE = "/api/v1/performances"
 INFORMATION = {
@@ -173,3 +178,120 @@ def test_materials_changes_and_check(world: World) -> None:
     assert codes(api.ask("POST", f"{path}/check")) == [("WARNING", "price_differs")]
     unready = api.refused("POST", f"{path}/submission", 409, "material_not_ready")
     assert f"/materials/bid_award_notice/{ids['bid_award_notice']}" in [one["pointer"] for one in unready["errors"]]
+
+
+# -- submission as a whole ---------------------------------------------------------------------------------------------
+
+
+def printed(world: World, kind: str, stated: dict[str, str]) -> tuple[bytes, list[Json]]:
+    """A born-digital page that prints the values one below the other, and their marks."""
+    fields = {one["name"]: one for module in world.operator().ask("GET", "/api/v1/catalogue")["modules"] for one in fields_of(module, kind)}
+    scene = Scene(210, 297, lambda width, height, dots: Image.new("RGB", (width, height), "white"))
+    scene.centre(105, 30, "竣工资料", 7)
+    for number, (name, value) in enumerate(stated.items()):
+        label = scene.write(25, 50 + 12 * number, fields[name]["label"] + "：", 4.5)
+        scene.value(name, 27 + label.width, 50 + 12 * number, value, 4.5, 150)
+    marks = []
+    for name, found in scene.value_boxes().items():
+        x0, y0, x1, y1 = (round(v / side, 5) for v, side in zip(found[0], (210, 297) * 2, strict=True))
+        if fields[name]["takes_mark"]:
+            marks.append({"field": name, "page": 1, "box": [x0, y0, x1, y1]})
+    return pdf.digital([scene], "竣工资料"), marks
+
+
+def fields_of(module: Json, kind: str) -> list[Json]:
+    return [field for one in module["types"] if one["code"] == kind for field in one["fields"]]
+
+
+def proved(world: World, api: Api, performance: str, kind: str, stated: dict[str, str]) -> str:
+    """A material, verified and sealed; its path. YELLOW: not every DIGITAL field is stated."""
+    document, marks = printed(world, kind, stated)
+    path = f"/api/v1/certificates/{material(world, api, performance, kind, stated)}"
+    api.ask("PUT", f"{path}/document", 202, files={"file": (f"{kind}.pdf", document, "application/pdf")})
+    api.ask("PUT", f"{path}/marks", json={"marks": marks})
+    verdict = world.verified(api, path)
+    assert verdict["light"] == "YELLOW", verdict["fields"]
+    world.sealed(api, path)
+    return path
+
+
+def approve(reviewer: Api, review: str) -> None:
+    eventually(lambda: reviewer.send("GET", review).status_code == 200)
+    if reviewer.ask("GET", review)["state"] == "pending":  # GREEN ones may be approved by rule
+        reviewer.ask("POST", review, json={"decision": "approved", "opinion": "属实"})
+
+
+def test_submitted_pushed_and_changed_as_a_whole(world: World) -> None:
+    api, reviewer = world.operator(), world.reviewer()
+    stated = papers(named(api))
+    stated["construction_contract"]["contract_price"] = "13000000元"
+    performance = world.performance(api, **INFORMATION)["id"]
+    path = f"{BASE}/{performance}"
+    own = {kind: proved(world, api, performance, kind, fields) for kind, fields in list(stated.items())[:2]}
+    api.refused("POST", f"{path}/submission", 409, "material_missing", "/materials/completion_acceptance")
+    own["completion_acceptance"] = proved(world, api, performance, "completion_acceptance", stated["completion_acceptance"])
+    assert api.ask("GET", path)["light"] == "YELLOW"
+    assert [one["id"] for one in api.ask("GET", BASE, params={"light": "YELLOW"})["items"]] == [performance]
+
+    # The warning is confirmed by its id, and of two that submit at once one does.
+    refused = api.refused("POST", f"{path}/submission", 409, "check_unconfirmed")
+    assert [one["message"] for one in refused["errors"]] == ["中标价与合同金额不一致：12000000.00元与13000000.00元，且没有合同金额变更记录"]
+    assert api.ask("GET", own["bid_award_notice"])["state"] == "draft"
+    confirm = {"confirm": [one["id"] for one in api.ask("POST", f"{path}/check")["findings"]]}
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: api.send("POST", f"{path}/submission", json=confirm), range(2)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    told = api.ask("GET", path)
+    assert (told["state"], told["light"], told["accepted"]["light"]) == ("submitted", "YELLOW", "YELLOW")
+    assert [one["code"] for one in told["accepted"]["confirmed"]] == ["price_differs"]
+    for row in told["materials"][:3]:
+        now = api.ask("GET", own[row["type"]])
+        assert (now["state"], now["unique_code"]) == ("submitted", row["unique_code"])
+        assert row["sealed"]
+    api.refused("PUT", path, 409, "wrong_state", json={})
+    api.refused("POST", f"{path}/contract-changes", 409, "wrong_state", json={"item": "client", "content": "x", "value": "y"})
+    api.refused("POST", f"{own['completion_acceptance']}/supplement", 409, "performance_not_open")
+
+    # An award needs it, and must name its section.
+    award = world.draft(api, type="project_award", performance_id=performance)
+    assert award["fields"]["section_name"] == INFORMATION["section_name"]
+    api.ask("PUT", f"/api/v1/certificates/{award['id']}/fields", json={"fields": {"section_name": "别的标段"}})
+    api.refused("POST", f"/api/v1/certificates/{award['id']}/submission", 409, "section_unknown", "/fields/section_name")
+
+    # Reopened: what is changed is given up, or submitted as the next version.
+    assert api.ask("POST", f"{path}/supplement")["reopened"]
+    api.ask("POST", f"{own['completion_acceptance']}/supplement")
+    api.ask("PUT", path, json={**INFORMATION, "region": "辽宁省"})
+    given_up = api.ask("POST", f"{path}/discard")
+    assert (given_up["reopened"], given_up["region"]) == (False, INFORMATION["region"])
+    assert not api.ask("GET", own["completion_acceptance"])["supplementing"]
+    api.ask("POST", f"{path}/supplement")
+    change = {"item": "contract_price", "content": "核减", "value": "1200万元"}
+    proof = f"/api/v1/certificates/{api.ask('POST', f'{path}/contract-changes', 201, json=change)['certificate_id']}"
+    api.refused("POST", f"{path}/submission", 409, "material_not_ready")
+    document, _ = printed(world, "construction_contract", stated["construction_contract"])
+    api.ask("PUT", f"{proof}/document", 202, files={"file": ("变更.pdf", document, "application/pdf")})
+    world.sealed(api, proof)
+    second = api.ask("POST", f"{path}/submission")
+    assert second["accepted"]["version"] == second["version"] > told["version"]
+    assert (second["unique_code"], len(second["accepted"]["materials"])) == (told["unique_code"], 4)
+    assert second["accepted"]["confirmed"] == []
+
+    # Pushed in one go; approved once all are.
+    domain = world.demo["reviewer"]["domain"]
+    push = api.ask("POST", f"{path}/pushes", 201, json={"domain": domain})
+    assert (push["state"], len(push["materials"])) == ("pending", 4)
+    api.refused("POST", f"{path}/pushes", 409, "push_exists", "/domain", json={"domain": domain})
+    for one in push["materials"]:
+        approve(reviewer, f"/api/v1/reviews/{one['push_id']}")
+    eventually(lambda: api.ask("GET", f"{path}/pushes")["items"][0]["state"] == "approved")
+    assert [one["type"] for one in api.ask("GET", f"{path}/history")["items"]] == [
+        "PerformanceDrafted",
+        "PerformanceSubmitted",
+        "PerformanceReopened",
+        "PerformanceInformationStated",
+        "PerformanceReopeningAbandoned",
+        "PerformanceReopened",
+        "PerformanceSubmitted",
+        "PerformancePushRequested",
+    ]
