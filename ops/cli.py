@@ -47,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replay.add_argument("--position", type=int, help="only this one (default: all of that producer)")
     decode = commands.add_parser("decode", help="an event's payload on standard input as JSON (a filter for `nats sub --translate`)")
     decode.add_argument("type", help="subject (yunku.certificate.Submitted) or proto name (yunku.certificate.v1.Submitted)")
+    export = commands.add_parser("verify-export", help="check the archive of a company's export, without the suite")
+    export.add_argument("file", type=Path, help="the archive")
+    export.add_argument("--roots", type=Path, required=True, help="PEM file of the root certificates that seals are trusted by")
+    export.add_argument("--manifest", default="", metavar="SHA256", help="of the manifest, as GET /api/v1/exports/{id} and the log tell it")
     tail = commands.add_parser("tail", help="events as they are published, one JSON line each")
     tail.add_argument("service", nargs="?", default="*", help="one service; default: all")
     show = commands.add_parser("log", help="the log of a service, one JSON line per event")
@@ -56,6 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.command == "decode":
         return _decode(given.type, sys.stdin.buffer.read())
+    if given.command == "verify-export":
+        from ops.verify_export import verify_export
+
+        try:
+            return 1 if asyncio.run(verify_export(given.file, given.roots.read_bytes(), given.manifest)) else 0
+        except OSError as unreadable:
+            print(f"yunku: {unreadable}", file=sys.stderr)
+            return 2
     try:
         access = Access.find(given.data)
     except AccessError as unreachable:

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from io import BytesIO
 from typing import Any, BinaryIO, Final
+from uuid import UUID
 
+from google.protobuf.message import Message
 from minio import Minio
 from minio.commonconfig import COMPLIANCE
 from minio.error import S3Error
 from minio.retention import Retention
 from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.kernel.v1 import kernel_pb2, kernel_pb2_grpc
 from yunku.ocr.v1 import service_pb2 as ocr_pb2
 from yunku.ocr.v1 import service_pb2_grpc as ocr_grpc
 from yunku.push.v1 import service_pb2 as push_pb2
@@ -186,3 +189,33 @@ class ObjectTransfers:
                 self._store.remove_object(TRANSFERS, found.object_name)
                 dropped += 1
         return dropped
+
+
+class RemoteRecords:
+    """The other services and their logs."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def subject(self, subject_id: str) -> Message:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        shown: Message = (await stub.GetSubject(subject_pb2.GetSubjectRequest(subject_id=subject_id))).subject
+        return shown
+
+    async def stream(self, service: str, stream_id: UUID) -> list[kernel_pb2.EventRecord]:
+        stub = self._peers.stub(kernel_pb2_grpc.EventLogServiceStub, service)
+        records: list[kernel_pb2.EventRecord] = []
+        while True:
+            asked = kernel_pb2.ReadStreamRequest(stream_id=str(stream_id), from_version=len(records) + 1)
+            answer = await stub.ReadStream(asked)
+            if not answer.events:
+                return records
+            records.extend(answer.events)
+
+    async def head(self, service: str) -> tuple[int, bytes]:
+        stub = self._peers.stub(kernel_pb2_grpc.EventLogServiceStub, service)
+        last = (await stub.ReadLog(kernel_pb2.ReadLogRequest(from_position=1, limit=1))).last_position
+        if not last:
+            return 0, b""
+        (event,) = (await stub.ReadLog(kernel_pb2.ReadLogRequest(from_position=last, limit=1))).events
+        return last, event.log_hash

@@ -18,11 +18,12 @@ from services.certificate.performances import handlers as performance_handlers
 from services.certificate.performances import rpc as performance_rpc
 from services.certificate.reminders import Reminder
 from services.certificate.settings import Settings
-from services.certificate.tables import imports
+from services.certificate.tables import exports, imports
 from services.certificate.takeover_handlers import TakeOvers
 from services.certificate.transfers import handlers as transfer_handlers
 from services.certificate.transfers import rpc as transfer_rpc
 from services.certificate.transfers.archive import Limits
+from services.certificate.transfers.exports import Exporter
 from services.certificate.transfers.imports import Importer, Remembering
 from services.certificate.transfers.sweeper import Sweeper
 
@@ -59,6 +60,10 @@ async def build(runtime: Runtime[Settings]) -> None:
     importer = Importer(log, commands, inspector, transfers, limits)
     importing = JobWorker(log, imports, importer.carry_out, kind="import", passing=(), concurrency=1)
     log.on_append = waking(log, importing)
+    exporter = Exporter(log, adapters.RemoteRecords(runtime.peers), transfers)
+    exporting = JobWorker(log, exports, exporter.carry_out, kind="export", passing=(), concurrency=1)
+    log.on_append = waking(log, exporting)
+    runtime.add_background("exports", exporting.run, max_silence=30 * POLL)
     runtime.add_background("imports", importing.run, max_silence=30 * POLL)
     runtime.add_background("sweeper", Sweeper(transfers, kept).run)
     runtime.rpc.register(

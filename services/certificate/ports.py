@@ -3,8 +3,11 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import BinaryIO, Protocol
+from uuid import UUID
 
+from google.protobuf.message import Message
 from yunku.certificate.v1 import service_pb2, types_pb2
+from yunku.kernel.v1 import kernel_pb2
 
 from services.certificate.takeover import Answer
 
@@ -78,3 +81,16 @@ class Transfers(Protocol):
 
     async def drop_older(self, moment: datetime) -> int:
         """Drops the archives that came before ``moment``; how many."""
+
+
+class Records(Protocol):
+    """What other services hold of a company."""
+
+    async def subject(self, subject_id: str) -> Message:
+        """The company as its service shows it."""
+
+    async def stream(self, service: str, stream_id: UUID) -> list[kernel_pb2.EventRecord]:
+        """A stream as it is stored, from its beginning; empty where there is none."""
+
+    async def head(self, service: str) -> tuple[int, bytes]:
+        """Where a service's log stands: its highest position and the rolling hash there."""

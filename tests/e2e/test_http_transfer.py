@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import hashlib
 import io
+import json
+import random
 import zipfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
 from infra.testing import RunningSuite
+from ops.verify_export import verify_export
+from services.certificate.transfers import container, record
 from tests.e2e.http_world import Api, World, eventually
 
 Json = dict[str, Any]
@@ -42,6 +54,15 @@ def archive(rows: bytes, files: dict[str, bytes] | None = None) -> bytes:
         for name, data in (files or {}).items():
             written.writestr(name, data)
     return made.getvalue()
+
+
+def strange_root() -> bytes:
+    """A root that nobody's certificate chains to."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "elsewhere")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), datetime(2020, 1, 1), datetime(2040, 1, 1))
+    signed = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)
 
 
 def imported(api: Api, data: bytes) -> Json:
@@ -135,3 +156,99 @@ def test_what_is_no_sound_archive_is_refused_at_once(world: World) -> None:
     refused(archive(table(HEAD, HEAD), {"documents/inner.pdf": good}), 422, "archive_nested")
     refused(archive(table(HEAD, HEAD), {"../../etc/passwd": b"x"}), 422, "archive_entry_refused")
     assert api.ask("GET", "/api/v1/imports")["items"] == []
+
+
+# -- exports -----------------------------------------------------------------------------------------------------------
+
+
+def exported(api: Api, path: Path) -> Json:
+    """Writes the archive of the company's record to ``path``; the export."""
+    asked = api.ask("POST", "/api/v1/exports", 202)
+
+    def done() -> Json | None:
+        now = api.ask("GET", f"/api/v1/exports/{asked['id']}")
+        return now if now["state"] == "done" else None
+
+    made = eventually(done)
+    answer = api.send("GET", f"/api/v1/exports/{asked['id']}/archive")
+    assert answer.status_code == 200
+    assert (hashlib.sha256(answer.content).hexdigest(), len(answer.content)) == (made["sha256"], made["size"])
+    path.write_bytes(answer.content)
+    return made
+
+
+def checked(path: Path, roots: bytes, manifest: str = "") -> list[str]:
+    """What ``yunku verify-export`` finds."""
+    said: list[str] = []
+    asyncio.run(verify_export(path, roots, manifest, said.append))
+    return said[:-1]
+
+
+def forged(source: Path, target: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """An archive that is whole in itself, manifest included, with one file changed."""
+    with zipfile.ZipFile(source) as archive, target.open("wb") as sink:
+        writer = container.Writer(sink)
+        for one in archive.namelist():
+            data = archive.read(one)
+            if one == container.MANIFEST:
+                manifest = json.loads(data)
+                manifest["files"][name] = {"sha256": writer.files[name].sha256, "size": writer.files[name].size}
+                data = record.json_bytes(manifest)
+            writer.add(one, change(data) if one == name else data)
+        writer.close()
+
+
+def test_a_company_takes_its_whole_record_with_it_and_proves_it(world: World, suite: RunningSuite, tmp_path: Path) -> None:
+    roots = (suite.root / "pki" / "roots.pem").read_bytes()
+    api, stranger = world.operator(), world.company()
+    # Sealed, submitted and pushed; a discarded draft; another company's entry.
+    path = f"/api/v1/certificates/{world.draft(api, type='articles_of_association')['id']}"
+    api.ask("PUT", f"{path}/document", 202, files={"file": ("章程.pdf", world.sample(api).bytes, "application/pdf")})
+    sealed = world.sealed(api, path)
+    api.ask("POST", f"{path}/submission")
+    push = api.ask("POST", f"{path}/pushes", 201, json={"domain": world.demo["reviewer"]["domain"]})
+    eventually(lambda: [one for one in api.ask("GET", path)["pushes"] if one["state"] != "requested"])
+    given_up = world.draft(api, type=LAWSUIT, fields={"description": "=cmd()", "occurred_on": "2026-01-01"})["id"]
+    api.ask("POST", f"/api/v1/certificates/{given_up}/discard")
+    others = world.draft(stranger, type=LAWSUIT, fields={"description": "他人", "occurred_on": "2026-01-01"})["id"]
+
+    file = tmp_path / "export.zip"
+    made = exported(api, file)
+    assert checked(file, roots, made["manifest_sha256"]) == []
+    with zipfile.ZipFile(file) as archive:
+        names = set(archive.namelist())
+        assert {f"objects/documents/{sealed['document']['sha256']}.pdf", f"objects/sealed/{sealed['seal']['sha256']}.pdf"} <= names
+        assert {f"certificates/{given_up}.json", f"events/push/{push['id']}.jsonl", f"events/signing/{sealed['seal']['id']}.jsonl"} <= names
+        for name in names:
+            content = archive.read(name)
+            assert others.encode() not in content, name
+            assert stranger.subject_id.encode() not in content, name
+        summary = list(csv.reader(io.StringIO(archive.read("summary.csv").decode("utf-8-sig"))))
+        assert not [cell for line in summary for cell in line if cell.startswith(("=", "+", "-", "@"))]
+        assert len(summary) == made["certificates"] + 1
+        heads = json.loads(archive.read("manifest.json"))["heads"]
+    assert all(heads[service]["position"] > 0 for service in ("certificate", "subject", "signing", "push"))
+    stranger.refused("GET", f"/api/v1/exports/{made['id']}", 404, "not_found")
+    stranger.refused("GET", f"/api/v1/exports/{made['id']}/archive", 404, "not_found")
+    stranger.refused("POST", "/api/v1/exports", 404, "not_found", json={"subject_id": api.subject_id})
+
+    # Another manifest than the log's; roots that the seals don't chain to; any byte changed anywhere.
+    assert checked(file, roots, "0" * 64)
+    assert [one for one in checked(file, strange_root()) if "seal does not validate" in one]
+    data, broken, chance = file.read_bytes(), tmp_path / "broken.zip", random.Random(5)
+    for place in [*chance.sample(range(len(data)), 60), *range(len(data) - 80, len(data), 7)]:
+        broken.write_bytes(data[:place] + bytes([data[place] ^ (1 << chance.randrange(8))]) + data[place + 1 :])
+        assert checked(broken, roots), place
+
+    # Whole in itself, and yet another story.
+    certificate_id = path.rpartition("/")[2]
+    stories: dict[str, Callable[[bytes], bytes]] = {
+        f"certificates/{certificate_id}.json": lambda told: told.replace(b'"submitted"', b'"superseded"'),
+        f"events/certificate/{certificate_id}.jsonl": lambda told: b"".join(told.splitlines(keepends=True)[:-1]),
+        "summary.csv": lambda told: told.replace("草稿".encode(), "已入库".encode()).replace("已放弃".encode(), "草稿".encode()),
+        "subject.json": lambda told: told.replace(b'"name": "', b'"name": "\xe5\x81\x87'),
+        f"objects/sealed/{sealed['seal']['sha256']}.pdf": lambda told: told + b"\n",
+    }
+    for name, change in stories.items():
+        forged(file, broken, name, change)
+        assert checked(broken, roots), name

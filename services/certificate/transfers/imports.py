@@ -47,6 +47,8 @@ _AHEAD: Final = 4
 _PATIENCE: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
 _PASSING: Final = frozenset({"service_unavailable", "deadline_exceeded", "version_conflict"})
 _MAX_ERRORS: Final = 20
+#: Before an import that could not go on is taken up again.
+_PAUSE: Final = 5.0
 #: When rehearsed events happen: nothing that is decided depends on it.
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -119,7 +121,9 @@ class Importer:
             except YunkuError as refused:
                 # It was sound when it was taken in: the archive is gone, or isn't what it was.
                 if refused.code in _PASSING:
-                    raise
+                    _log.warning("import waits for a part of the system", code=refused.code)
+                    await asyncio.sleep(_PAUSE)
+                    return False
                 reason = refused.code
             await self._append(import_id, lambda now: transfer_domain.finish_import(now, str(import_id), reason))
         return True
