@@ -79,9 +79,10 @@ lock: $(VENV)/bin/uv  ## resolve requirements*.in again into requirements.lock (
 
 # ---- running --------------------------------------------------------------------------------------------------------
 
+# With REGISTER=1 the demo company's register is filled as soon as the suite is ready, beside it.
 .PHONY: up
-up: setup  ## start everything in the foreground; Ctrl-C stops it
-	@exec $(PY) -m infra.supervisor up
+up: setup  ## start everything in the foreground; Ctrl-C stops it. REGISTER=1 also fills the demo company's register
+	@$(if $(REGISTER),($(PY) -m demo.register --wait 300 &);) exec $(PY) -m infra.supervisor up
 
 .PHONY: start
 start: setup  ## the same in the background; returns when ready
@@ -96,8 +97,13 @@ status:  ## processes, ports and health of the running suite
 	@$(PY) -m infra.supervisor status
 
 .PHONY: demo
-demo: setup  ## run the main job against the running suite as an outside client
+demo: setup  ## run the main job against the running suite as an outside client, then fill the register
 	@$(PY) -m demo
+	@$(PY) -m demo.register
+
+.PHONY: register
+register: setup  ## fill the demo company's register in all nine modules (again: makes nothing twice)
+	@$(PY) -m demo.register
 
 .PHONY: docs
 docs: setup  ## make the generated documents anew: settings, errors, catalogue, OpenAPI, AsyncAPI

@@ -47,8 +47,9 @@ class Client:
         """A file's bytes."""
         return self._send("GET", path).content
 
-    def post(self, path: str, body: Json | None = None, **params: str | int) -> Json:
-        return self._json("POST", path, json=body or {}, params=params, headers={"Idempotency-Key": str(uuid.uuid4())})
+    def post(self, path: str, body: Json | None = None, *, key: str = "", **params: str | int) -> Json:
+        """A command. The same ``key`` with the same body does nothing a second time and gets the first answer."""
+        return self._json("POST", path, json=body or {}, params=params, headers={"Idempotency-Key": key or str(uuid.uuid4())})
 
     def put(self, path: str, body: Json) -> Json:
         return self._json("PUT", path, json=body)
