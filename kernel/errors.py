@@ -64,6 +64,8 @@ _register(
     role_missing="The caller lacks the role that this needs.",
     not_member="The account is no member of the subject that it wants to act for.",
     subject_not_picked="The session acts for no subject yet, and this needs one.",
+    reviewer_of_company="The reviewer may act for the company whose certificate it is; another one must decide.",
+    appeal_same_reviewer="An appeal is answered by another reviewer than the one who rejected.",
 )
 _register(
     404,
@@ -110,6 +112,9 @@ _register(
     document_expired="The document has expired already and can't be submitted.",
     not_submitted="The certificate isn't submitted yet.",
     push_not_pending="The push was decided or withdrawn already.",
+    push_not_rejected="Only a rejected push can be appealed.",
+    appeal_exists="The rejection was appealed before; each review can be once.",
+    appeal_not_pending="There is no appeal that waits for an answer.",
     export_not_ready="The export's archive is still being made.",
     export_expired="The export's archive was dropped after its time; ask for another.",
     domain_closed="The domain doesn't take pushes.",
@@ -168,7 +173,7 @@ _register(
     document_empty="The file has no bytes or no pages.",
     seal_invalid="The finished seal doesn't validate.",
     domain_unknown="No such domain.",
-    decision_invalid="The decision is neither approved nor rejected.",
+    decision_invalid="The decision is neither approved nor rejected (of an appeal: neither upheld nor overturned).",
     opinion_required="A rejection needs an opinion.",
     role_unknown="No such role.",
     subject_type_unknown="No such subject type, or the subject doesn't have it.",

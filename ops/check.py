@@ -402,11 +402,18 @@ class Checker:
             decisions = [e for e in events if e.short_type == "Reviewed"]
             if len(decisions) > 1:
                 self.report.add(9, "push", f"push {stream_id}", "was decided twice")
-            for event in decisions:
+            answers = [e for e in events if e.short_type == "AppealAnswered"]
+            if len(answers) > 1 or (answers and not any(e.data.decision == "rejected" for e in decisions)):
+                self.report.add(9, "push", f"push {stream_id}", "was decided on an appeal that there can't have been")
+            for event in (*decisions, *answers):
                 review, where = event.data, f"push {stream_id} version {event.version}"
-                if opened is None or review.version != opened.version or review.domain_id != opened.domain_id:
-                    self.report.add(9, "push", where, "names another version or domain than was shown")
+                if opened is None or review.domain_id != opened.domain_id:
+                    self.report.add(9, "push", where, "names another domain than it was shown to")
                     continue
+                if event.short_type == "Reviewed" and review.version != opened.version:
+                    self.report.add(9, "push", where, "names another version than was shown")
+                if event in answers and review.channel == 1 and review.reviewer_id in {e.data.reviewer_id for e in decisions}:
+                    self.report.add(9, "push", where, "was decided on appeal by who rejected it")
                 if review.channel == 1:
                     since = reviewers.get((review.reviewer_id, review.domain_id))
                     if since is None or since > event.recorded_at:

@@ -67,6 +67,8 @@ def subscriptions(log: EventLog) -> list[Subscription]:
                 push_events.PushAcknowledged: taking(_progress("ACKNOWLEDGED")),
                 push_events.PushWithdrawn: taking(_progress("WITHDRAWN")),
                 push_events.Reviewed: taking(_reviewed),
+                push_events.Appealed: taking(_appealed),
+                push_events.AppealAnswered: taking(_appeal_answered),
             },
         ),
     ]
@@ -159,5 +161,33 @@ def _reviewed(state: domain.State, data: push_events.Reviewed, event: RecordedEv
             reviewed_at_us=microseconds(event.recorded_at),
             channel=push_events.ReviewChannel.Name(data.channel).removeprefix("REVIEW_CHANNEL_").lower(),
             reviewer_id=data.reviewer_id,
+            reasons=data.reasons,
+        ),
+    )
+
+
+def _appealed(state: domain.State, data: push_events.Appealed, event: RecordedEvent) -> Sequence[Message]:
+    return domain.record_appeal(
+        state,
+        events_pb2.AppealRecorded(
+            certificate_id=data.certificate_id,
+            push_id=data.push_id,
+            domain_id=data.domain_id,
+            grounds=data.grounds,
+            appealed_at_us=microseconds(event.recorded_at),
+        ),
+    )
+
+
+def _appeal_answered(state: domain.State, data: push_events.AppealAnswered, event: RecordedEvent) -> Sequence[Message]:
+    return domain.record_appeal_answer(
+        state,
+        events_pb2.AppealAnswerRecorded(
+            certificate_id=data.certificate_id,
+            push_id=data.push_id,
+            domain_id=data.domain_id,
+            decision=data.decision,
+            opinion=data.opinion,
+            answered_at_us=microseconds(event.recorded_at),
         ),
     )

@@ -254,6 +254,23 @@ def _reviewed(view: service_pb2.Certificate, event: events_pb2.ReviewRecorded, a
     push.state = event.decision
     push.opinion = event.opinion
     push.reviewed_at.FromMicroseconds(event.reviewed_at_us)
+    push.reasons.extend(event.reasons)
+
+
+def _appealed(view: service_pb2.Certificate, event: events_pb2.AppealRecorded, at: datetime) -> None:
+    appeal = _push(view, event.push_id).appeal
+    appeal.state = "pending"
+    appeal.grounds = event.grounds
+    appeal.appealed_at.FromMicroseconds(event.appealed_at_us)
+
+
+def _appeal_answered(view: service_pb2.Certificate, event: events_pb2.AppealAnswerRecorded, at: datetime) -> None:
+    push = _push(view, event.push_id)
+    push.appeal.state = event.decision
+    push.appeal.opinion = event.opinion
+    push.appeal.answered_at.FromMicroseconds(event.answered_at_us)
+    if event.decision == "overturned":
+        push.state = "approved"
 
 
 def _unchanged(view: service_pb2.Certificate, event: Message, at: datetime) -> None:
@@ -286,6 +303,8 @@ _EVOLVE: Final[dict[type[Message], Callable[[service_pb2.Certificate, Any, datet
     events_pb2.PushWithdrawalRequested: _unchanged,
     events_pb2.PushProgressRecorded: _push_progress,
     events_pb2.ReviewRecorded: _reviewed,
+    events_pb2.AppealRecorded: _appealed,
+    events_pb2.AppealAnswerRecorded: _appeal_answered,
 }
 EVENTS: Final = tuple(_EVOLVE)
 
@@ -816,6 +835,16 @@ def record_review(state: State, event: events_pb2.ReviewRecorded) -> list[Messag
         if push.id == event.push_id and push.state in PENDING:
             return [event]
     return []
+
+
+def record_appeal(state: State, event: events_pb2.AppealRecorded) -> list[Message]:
+    """Takes the company's appeal in, once."""
+    return [event for push in state.view.pushes if push.id == event.push_id and not push.HasField("appeal")]
+
+
+def record_appeal_answer(state: State, event: events_pb2.AppealAnswerRecorded) -> list[Message]:
+    """Takes the domain's answer to the appeal in, once."""
+    return [event for push in state.view.pushes if push.id == event.push_id and push.appeal.state == "pending"]
 
 
 def record_lock(state: State, event: events_pb2.DocumentLocked) -> list[Message]:

@@ -153,6 +153,8 @@ def _shown(view: service_pb2.Certificate) -> dict[str, Any]:
         )
     for push in view.pushes:
         shown[f"pushes.{push.number}"] = push.state
+        shown[f"pushes.{push.number}.reasons"] = {one.field: one.text for one in push.reasons}
+        shown[f"pushes.{push.number}.appeal"] = push.appeal.state
     shown |= {
         "state": view.state,
         "supplementing": view.supplementing,

@@ -491,6 +491,23 @@ class Seal(Answer):
     statement_sha256: Sha256 | None = Field(description="Of the statement (fields, marks, verification) in the sealed PDF that it covers")
 
 
+class FieldReason(Answer):
+    """What a reviewer says about one field of what was pushed."""
+
+    field: str
+    text: str
+
+
+class Appeal(Answer):
+    """A rejection that the company contests 申诉."""
+
+    state: Literal["pending", "upheld", "overturned"]
+    grounds: str
+    appealed_at: Timestamp
+    opinion: str | None = Field(description="The answer's; null while pending")
+    answered_at: Timestamp | None
+
+
 class Push(Answer):
     """One line of the push record 推送记录."""
 
@@ -502,6 +519,8 @@ class Push(Answer):
     pushed_at: Timestamp
     reviewed_at: Timestamp | None
     opinion: str | None
+    reasons: list[FieldReason] = Field(description="What the review says about single fields")
+    appeal: Appeal | None = Field(description="Null unless the company appealed; overturned makes the push approved")
 
 
 class Validity(Answer):
@@ -957,9 +976,31 @@ class DomainPage(Answer):
     next_cursor: str | None
 
 
+class ReasonRequest(Body):
+    field: FieldName = Field(description="A field of the pushed certificate's type")
+    text: Annotated[str, StringConstraints(max_length=4000)]
+
+
 class ReviewRequest(Body):
     decision: Short = Field(description="approved or rejected")
     opinion: Annotated[str, StringConstraints(max_length=4000)] = ""
+    reasons: Annotated[list[ReasonRequest], Field(max_length=100, description="What is said about single fields")] = []
+
+
+class AppealRequest(Body):
+    grounds: Annotated[str, StringConstraints(max_length=4000)]
+
+
+class AppealAnswerRequest(Body):
+    decision: Short = Field(description="upheld, or overturned: the push is approved")
+    opinion: Annotated[str, StringConstraints(max_length=4000)]
+
+
+class ReviewedAppeal(Appeal):
+    """An appeal, as its domain sees it."""
+
+    reviewer_id: str | None
+    channel: Literal["REVIEWER", "SYSTEM"] | None
 
 
 class Review(Answer):
@@ -982,9 +1023,11 @@ class Review(Answer):
     pushed_at: Timestamp
     reviewed_at: Timestamp | None
     opinion: str | None
+    reasons: list[FieldReason]
     reviewer_id: str | None
     channel: Literal["REVIEWER", "SYSTEM", "RULE"] | None = Field(description="How the review came about")
     waiting_seconds: float = Field(description="For how long the domain has said nothing of a pending push")
+    appeal: ReviewedAppeal | None
 
 
 class ReviewPage(Answer):

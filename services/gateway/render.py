@@ -2,7 +2,7 @@
 codes, null for what isn't there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
 from typing import Any, Final, get_args
@@ -404,6 +404,22 @@ def push(one: service_pb2.PushRecord) -> models.Push:
         pushed_at=moment(one.pushed_at),
         reviewed_at=moment(one.reviewed_at) if one.HasField("reviewed_at") else None,
         opinion=one.opinion or None,
+        reasons=reasons(one.reasons),
+        appeal=appeal(one.appeal) if one.HasField("appeal") else None,
+    )
+
+
+def reasons(said: Iterable[types_pb2.FieldReason]) -> list[models.FieldReason]:
+    return [models.FieldReason(field=one.field, text=one.text) for one in said]
+
+
+def appeal(one: service_pb2.Appeal) -> models.Appeal:
+    return models.Appeal(
+        state=word(one.state),
+        grounds=one.grounds,
+        appealed_at=moment(one.appealed_at),
+        opinion=one.opinion or None,
+        answered_at=moment(one.answered_at) if one.HasField("answered_at") else None,
     )
 
 
@@ -465,6 +481,20 @@ def review(one: push_pb2.Push) -> models.Review:
         reviewer_id=one.reviewer_id or None,
         channel=word(one.channel or None),
         waiting_seconds=one.waiting_seconds,
+        reasons=reasons(one.reasons),
+        appeal=reviewed_appeal(one.appeal) if one.HasField("appeal") else None,
+    )
+
+
+def reviewed_appeal(one: push_pb2.Appeal) -> models.ReviewedAppeal:
+    return models.ReviewedAppeal(
+        state=word(one.state),
+        grounds=one.grounds,
+        appealed_at=moment(one.appealed_at),
+        opinion=one.opinion or None,
+        answered_at=moment(one.answered_at) if one.HasField("answered_at") else None,
+        reviewer_id=one.reviewer_id or None,
+        channel=word(one.channel or None),
     )
 
 
@@ -598,6 +628,7 @@ def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
         "state": _word("gateway.push", str(event.get("state", "")).lower()),
         "decision": _word("gateway.push", str(event.get("decision", ""))),
         "opinion": str(event.get("opinion", "")),
+        "grounds": str(event.get("grounds", "")),
         "version": str(event.get("version", "")),
         "category": _category(str(event.get("category", ""))),
         "materials": str(len(event.get("materials", ()))),
@@ -637,7 +668,8 @@ def _change(one: Mapping[str, Any], type_code: str, masked: bool) -> models.Chan
         if masked and section == "fields":
             before, after = (mask(field.type if field is not None else "", v) if isinstance(v, str) else v for v in (before, after))
     elif section == "pushes":
-        label = f"{label} {name}"
+        number, _, part = name.partition(".")
+        label = f"{label} {number}{_word('gateway.change', part)}"
     elif section == "information":
         label = next((field.label for field in catalogue.load().performances.information if field.name == name), name)
     elif section == "materials":

@@ -12,7 +12,7 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from yunku.certificate.v1 import types_pb2
 
 from catalogue import Catalogue
@@ -30,6 +30,7 @@ MAX_DEPTH: Final = 8
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Light = Literal["GREEN", "YELLOW", "RED", "NONE"]
 Decision = Literal["approved", "rejected"]
+AppealDecision = Literal["upheld", "overturned"]
 
 
 # -- what a domain is told ---------------------------------------------------------------------------------------------
@@ -90,6 +91,13 @@ class PushWithdrawn(Outgoing):
     withdrawn_at: datetime
 
 
+class Reason(Outgoing):
+    """What is said about one field."""
+
+    field: str = Field(description="Name of the field in the catalogue")
+    text: str
+
+
 class PushDecided(Outgoing):
     """The push was decided by one of the domain's reviewers on the register's pages, or by rule."""
 
@@ -100,8 +108,35 @@ class PushDecided(Outgoing):
     unique_code: str
     decision: Decision
     opinion: str
+    reasons: list[Reason] = Field(description="What was said about single fields")
     channel: Literal["REVIEWER", "RULE"]
     reviewed_at: datetime
+
+
+class PushAppealed(Outgoing):
+    """The company contests the rejection. A reviewer other than the one who rejected answers, here or on the register's pages."""
+
+    push_id: str
+    domain: str
+    certificate_id: str
+    version: int
+    unique_code: str
+    grounds: str
+    opinion: str = Field(description="What the rejection said")
+    rejected_by: Literal["REVIEWER", "SYSTEM"]
+    appealed_at: datetime
+
+
+class AppealDecided(Outgoing):
+    """The appeal was answered by one of the domain's reviewers on the register's pages."""
+
+    push_id: str
+    domain: str
+    certificate_id: str
+    unique_code: str
+    decision: AppealDecision = Field(description="overturned: the push is approved")
+    opinion: str
+    answered_at: datetime
 
 
 class ReviewRefused(Outgoing):
@@ -147,6 +182,20 @@ class PushDecidedEvent(CloudEvent):
     data: PushDecided
 
 
+class PushAppealedEvent(CloudEvent):
+    """An appeal that waits for its answer."""
+
+    type: Literal["yunku.push.appealed"] = "yunku.push.appealed"
+    data: PushAppealed
+
+
+class AppealDecidedEvent(CloudEvent):
+    """An appeal that was answered elsewhere."""
+
+    type: Literal["yunku.push.appeal_decided"] = "yunku.push.appeal_decided"
+    data: AppealDecided
+
+
 class ReviewRefusedEvent(CloudEvent):
     """An answer that was refused."""
 
@@ -155,7 +204,14 @@ class ReviewRefusedEvent(CloudEvent):
 
 
 #: Everything that push.<domain> may carry.
-OUTGOING: Final[tuple[type[CloudEvent], ...]] = (PushRequestedEvent, PushWithdrawnEvent, PushDecidedEvent, ReviewRefusedEvent)
+OUTGOING: Final[tuple[type[CloudEvent], ...]] = (
+    PushRequestedEvent,
+    PushWithdrawnEvent,
+    PushDecidedEvent,
+    PushAppealedEvent,
+    AppealDecidedEvent,
+    ReviewRefusedEvent,
+)
 
 
 def requested_id(push_id: str) -> str:
@@ -168,6 +224,14 @@ def withdrawn_id(push_id: str) -> str:
 
 def decided_id(push_id: str) -> str:
     return f"{push_id}:decided"
+
+
+def appealed_id(push_id: str) -> str:
+    return f"{push_id}:appealed"
+
+
+def appeal_decided_id(push_id: str) -> str:
+    return f"{push_id}:appeal-decided"
 
 
 def requested(push: domain.Push, catalogue: Catalogue, *, automatic: bool) -> PushRequestedEvent:
@@ -245,8 +309,56 @@ def decided(push: domain.Push) -> PushDecidedEvent:
             unique_code=opened.unique_code,
             decision=review.decision,  # type: ignore[arg-type]  # pydantic checks it
             opinion=review.opinion,
+            reasons=[Reason(field=one.field, text=one.text) for one in review.reasons],
             channel=domain.CHANNELS[review.channel],  # type: ignore[arg-type]  # pydantic checks it
             reviewed_at=at,
+        ),
+    )
+
+
+def appealed(push: domain.Push) -> PushAppealedEvent:
+    """The event of an appeal."""
+    opened, review, said, at = push.opened, push.reviewed, push.appealed, push.appealed_at
+    assert opened is not None
+    assert review is not None
+    assert said is not None
+    assert at is not None
+    return PushAppealedEvent(
+        id=appealed_id(opened.push_id),
+        time=at,
+        subject=opened.unique_code,
+        data=PushAppealed(
+            push_id=opened.push_id,
+            domain=opened.domain_id,
+            certificate_id=opened.certificate_id,
+            version=opened.version,
+            unique_code=opened.unique_code,
+            grounds=said.grounds,
+            opinion=review.opinion,
+            rejected_by=domain.CHANNELS[review.channel],  # type: ignore[arg-type]  # pydantic checks it
+            appealed_at=at,
+        ),
+    )
+
+
+def appeal_decided(push: domain.Push) -> AppealDecidedEvent:
+    """The event of an appeal that a reviewer answered."""
+    opened, said, at = push.opened, push.answered, push.answered_at
+    assert opened is not None
+    assert said is not None
+    assert at is not None
+    return AppealDecidedEvent(
+        id=appeal_decided_id(opened.push_id),
+        time=at,
+        subject=opened.unique_code,
+        data=AppealDecided(
+            push_id=opened.push_id,
+            domain=opened.domain_id,
+            certificate_id=opened.certificate_id,
+            unique_code=opened.unique_code,
+            decision=said.decision,  # type: ignore[arg-type]  # pydantic checks it
+            opinion=said.opinion,
+            answered_at=at,
         ),
     )
 
@@ -270,6 +382,11 @@ class Incoming(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
+SystemReviewer = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,64}$"),
+    Field(description="How the domain's system calls the person who decided (a staff number, no name)"),
+]
 PushId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
@@ -279,12 +396,30 @@ class Acknowledgement(Incoming):
     push_id: PushId
 
 
+class FieldReason(Incoming):
+    """What is said about one field."""
+
+    field: str = Field(max_length=100, description="Name of a field of the certificate's type")
+    text: str = Field(max_length=MAX_ANSWER, description=f"At most {domain.MAX_REASON} characters")
+
+
 class ReviewAnswer(Incoming):
     """The domain's decision."""
 
     push_id: PushId
     decision: str = Field(max_length=64, description="approved or rejected")
     opinion: str = Field(default="", max_length=MAX_ANSWER, description=f"Required with rejected; at most {domain.MAX_OPINION} characters")
+    reasons: list[FieldReason] = Field(default=[], max_length=domain.MAX_REASONS, description="What is said about single fields")
+    reviewer: SystemReviewer = ""
+
+
+class AppealAnswer(Incoming):
+    """The domain's answer to an appeal. Where its system rejected, both answers must name their reviewer, and not the same."""
+
+    push_id: PushId
+    decision: str = Field(max_length=64, description="upheld, or overturned: the push is approved")
+    opinion: str = Field(max_length=MAX_ANSWER, description=f"At most {domain.MAX_OPINION} characters")
+    reviewer: SystemReviewer = ""
 
 
 class AnswerEvent(Incoming):
@@ -313,8 +448,15 @@ class ReviewedEvent(AnswerEvent):
     data: ReviewAnswer
 
 
+class AppealAnsweredEvent(AnswerEvent):
+    """Answers an appeal."""
+
+    type: Literal["yunku.push.appeal_answered"]
+    data: AppealAnswer
+
+
 #: Everything that review.<domain> may carry.
-INCOMING: Final[tuple[type[AnswerEvent], ...]] = (AcknowledgedEvent, ReviewedEvent)
+INCOMING: Final[tuple[type[AnswerEvent], ...]] = (AcknowledgedEvent, ReviewedEvent, AppealAnsweredEvent)
 
 
 class Refused(Exception):
@@ -328,14 +470,18 @@ class Refused(Exception):
 
 
 class Answer(BaseModel):
-    """An answer, read. ``identity`` is what makes it the same answer when it comes again; ``review`` is None for an acknowledgement."""
+    """An answer, read. ``identity`` is what makes it the same answer when it comes again."""
 
     model_config = ConfigDict(frozen=True)
 
     identity: str
     answer_id: str | None
-    push_id: str
-    review: ReviewAnswer | None
+    data: Acknowledgement | ReviewAnswer | AppealAnswer
+
+
+_EVENT: Final[TypeAdapter[AcknowledgedEvent | ReviewedEvent | AppealAnsweredEvent]] = TypeAdapter(
+    Annotated[AcknowledgedEvent | ReviewedEvent | AppealAnsweredEvent, Field(discriminator="type")]
+)
 
 
 def sha256(body: bytes) -> str:
@@ -356,12 +502,9 @@ def read_answer(body: bytes) -> Answer:
     try:
         if "specversion" not in content and "type" not in content:
             review = ReviewAnswer.model_validate(content)
-            return Answer(identity=sha256(body), answer_id=None, push_id=review.push_id, review=review)
-        if content.get("type") == "yunku.push.acknowledged":
-            acknowledged = AcknowledgedEvent.model_validate(content)
-            return Answer(identity=_identity(acknowledged), answer_id=acknowledged.id, push_id=acknowledged.data.push_id, review=None)
-        reviewed = ReviewedEvent.model_validate(content)
-        return Answer(identity=_identity(reviewed), answer_id=reviewed.id, push_id=reviewed.data.push_id, review=reviewed.data)
+            return Answer(identity=sha256(body), answer_id=None, data=review)
+        event = _EVENT.validate_python(content)
+        return Answer(identity=_identity(event), answer_id=event.id, data=event.data)
     except ValidationError:
         raise Refused("request_malformed", answer_id=answer_id, push_id=push_id or _text(content.get("push_id"))) from None
 

@@ -17,7 +17,11 @@ from kernel.errors import FieldError, YunkuError
 DOMAIN_ID: Final = re.compile(r"[a-z0-9-]{2,40}")
 MAX_NAME: Final = 100
 MAX_OPINION: Final = 2000
+MAX_REASONS: Final = 100
+MAX_REASON: Final = 500
 DECISIONS: Final = ("approved", "rejected")
+#: How an appeal may be answered.
+APPEAL_DECISIONS: Final = ("upheld", "overturned")
 
 PENDING: Final = "pending"
 WITHDRAWN: Final = "withdrawn"
@@ -93,13 +97,26 @@ class Push:
     withdrawn_at: datetime | None = None
     reviewed: events_pb2.Reviewed | None = None
     reviewed_at: datetime | None = None
+    appealed: events_pb2.Appealed | None = None
+    appealed_at: datetime | None = None
+    answered: events_pb2.AppealAnswered | None = None
+    answered_at: datetime | None = None
 
     @property
     def state(self) -> str:
-        """pending, approved, rejected or withdrawn."""
+        """pending, approved, rejected or withdrawn; a rejection that was overturned approves."""
+        if self.appeal == "overturned":
+            return "approved"
         if self.reviewed is not None:
             return self.reviewed.decision
         return PENDING if self.withdrawn_at is None else WITHDRAWN
+
+    @property
+    def appeal(self) -> str:
+        """Empty without one; pending, upheld or overturned."""
+        if self.answered is not None:
+            return self.answered.decision
+        return "" if self.appealed is None else PENDING
 
     @property
     def delivery(self) -> str:
@@ -122,6 +139,10 @@ def evolve_push(state: Push, event: Any, recorded_at: datetime) -> Push:
             return replace(state, withdrawn_at=recorded_at)
         case events_pb2.Reviewed():
             return replace(state, reviewed=event, reviewed_at=recorded_at)
+        case events_pb2.Appealed():
+            return replace(state, appealed=event, appealed_at=recorded_at)
+        case events_pb2.AppealAnswered():
+            return replace(state, answered=event, answered_at=recorded_at)
     raise TypeError(f"{type(event).__name__} is no event of a push")
 
 
@@ -179,30 +200,139 @@ def withdraw(state: Push) -> list[Message]:
     ]
 
 
-def review(state: Push, *, decision: str, opinion: str, channel: events_pb2.ReviewChannel.ValueType, reviewer_id: str) -> list[Message]:
+@dataclass(frozen=True)
+class Reviewer:
+    """Who decides: a reviewer by its account; a domain's system by the domain's id, and what it calls the person there, if it says."""
+
+    channel: events_pb2.ReviewChannel.ValueType
+    id: str
+    person: str = ""
+
+
+def review(
+    state: Push, *, decision: str, opinion: str, reasons: Sequence[tuple[str, str]], reviewer: Reviewer, catalogue: Catalogue
+) -> list[Message]:
     """The domain decides over the version that it was shown. Who may is checked before.
 
-    Raises ``not_found``, ``decision_invalid``, ``value_too_long``, ``value_invalid``, ``opinion_required``, ``push_not_pending``.
+    ``reasons`` are (field, text): what it says about single fields of the certificate's type. Raises ``not_found``,
+    ``decision_invalid``, ``value_too_long``, ``value_invalid``, ``opinion_required``, ``too_many``, ``field_unknown``,
+    ``field_required``, ``push_not_pending``.
     """
     opened = state.opened
     if opened is None:
         raise YunkuError("not_found")
-    opinion = opinion.strip()
     if decision not in DECISIONS:
         raise YunkuError("decision_invalid", field="/decision")
-    if len(opinion) > MAX_OPINION:
-        raise YunkuError("value_too_long", field="/opinion", max=str(MAX_OPINION))
-    if _UNPRINTABLE.search(opinion):
-        raise YunkuError("value_invalid", field="/opinion")
+    opinion = _said(opinion, "/opinion", MAX_OPINION)
     if decision == "rejected" and not opinion:
         raise YunkuError("opinion_required", field="/opinion")
+    said = _reasons(opened.type, reasons, catalogue)
     if state.state != PENDING:
         raise YunkuError("push_not_pending", state=state.state)
-    return [_reviewed(opened, decision, opinion, channel, reviewer_id)]
+    return [_reviewed(opened, decision, opinion, reviewer.channel, reviewer.id, said, reviewer.person)]
+
+
+def _reasons(type_code: str, reasons: Sequence[tuple[str, str]], catalogue: Catalogue) -> list[types_pb2.FieldReason]:
+    if len(reasons) > MAX_REASONS:
+        raise YunkuError("value_too_long", field="/reasons", max=str(MAX_REASONS))
+    kind = catalogue.type(type_code) if catalogue.has_type(type_code) else None
+    said = []
+    for number, (field, text) in enumerate(reasons):
+        if kind is None or not kind.has_field(field):
+            raise YunkuError("field_unknown", field=f"/reasons/{number}/field")
+        text = _said(text, f"/reasons/{number}/text", MAX_REASON)
+        if not text:
+            raise YunkuError("field_required", field=f"/reasons/{number}/text")
+        said.append(types_pb2.FieldReason(field=field, text=text))
+    return said
+
+
+def _said(text: str, pointer: str, most: int) -> str:
+    """What people write, without whole personal numbers: who reads it needs none, and what isn't in the log needn't be erased."""
+    text = text.strip()
+    if len(text) > most:
+        raise YunkuError("value_too_long", field=pointer, max=str(most))
+    if _UNPRINTABLE.search(text):
+        raise YunkuError("value_invalid", field=pointer)
+    return _without_numbers(text)
+
+
+def appeal(state: Push, *, subject_id: str, account_id: str, grounds: str) -> list[Message]:
+    """The company contests the rejection, once.
+
+    Raises ``not_found`` (also for another company's push), ``field_required``, ``value_too_long``, ``value_invalid``,
+    ``appeal_exists``, ``push_not_rejected``.
+    """
+    opened = state.opened
+    if opened is None or opened.holder.subject_id != subject_id:
+        raise YunkuError("not_found")
+    grounds = _said(grounds, "/grounds", MAX_OPINION)
+    if not grounds:
+        raise YunkuError("field_required", field="/grounds")
+    if state.appealed is not None:
+        raise YunkuError("appeal_exists")
+    if state.state != "rejected":
+        raise YunkuError("push_not_rejected", state=state.state)
+    return [
+        events_pb2.Appealed(
+            push_id=opened.push_id,
+            certificate_id=opened.certificate_id,
+            domain_id=opened.domain_id,
+            grounds=grounds,
+            subject_id=subject_id,
+            account_id=account_id,
+        )
+    ]
+
+
+def answer_appeal(state: Push, *, decision: str, opinion: str, reviewer: Reviewer) -> list[Message]:
+    """Another reviewer of the domain upholds the rejection or overturns it. Who may is checked before, but for that it is another.
+
+    Raises ``not_found``, ``decision_invalid``, ``value_too_long``, ``value_invalid``, ``opinion_required`` (either way: the
+    company reads why), ``appeal_not_pending``, ``appeal_same_reviewer``.
+    """
+    opened, reviewed = state.opened, state.reviewed
+    if opened is None:
+        raise YunkuError("not_found")
+    if decision not in APPEAL_DECISIONS:
+        raise YunkuError("decision_invalid", field="/decision")
+    opinion = _said(opinion, "/opinion", MAX_OPINION)
+    if not opinion:
+        raise YunkuError("opinion_required", field="/opinion")
+    if state.appeal != PENDING or reviewed is None:
+        raise YunkuError("appeal_not_pending")
+    if not _is_another(reviewed, reviewer):
+        raise YunkuError("appeal_same_reviewer")
+    return [
+        events_pb2.AppealAnswered(
+            push_id=opened.push_id,
+            certificate_id=opened.certificate_id,
+            domain_id=opened.domain_id,
+            decision=decision,
+            opinion=opinion,
+            channel=reviewer.channel,
+            reviewer_id=reviewer.id,
+            system_reviewer=reviewer.person,
+            subject_id=opened.holder.subject_id,
+        )
+    ]
+
+
+def _is_another(reviewed: events_pb2.Reviewed, reviewer: Reviewer) -> bool:
+    """Whether it isn't the one who decided. A domain's system is many people: it must name both, or it counts as one."""
+    if reviewed.channel != reviewer.channel or reviewed.reviewer_id != reviewer.id:
+        return True
+    return bool(reviewed.system_reviewer and reviewer.person) and reviewed.system_reviewer != reviewer.person
 
 
 def _reviewed(
-    opened: events_pb2.PushOpened, decision: str, opinion: str, channel: events_pb2.ReviewChannel.ValueType, reviewer_id: str
+    opened: events_pb2.PushOpened,
+    decision: str,
+    opinion: str,
+    channel: events_pb2.ReviewChannel.ValueType,
+    reviewer_id: str,
+    reasons: Sequence[types_pb2.FieldReason] = (),
+    system_reviewer: str = "",
 ) -> events_pb2.Reviewed:
     return events_pb2.Reviewed(
         push_id=opened.push_id,
@@ -214,6 +344,8 @@ def _reviewed(
         channel=channel,
         reviewer_id=reviewer_id,
         subject_id=opened.holder.subject_id,
+        reasons=reasons,
+        system_reviewer=system_reviewer,
     )
 
 
@@ -236,5 +368,10 @@ def masked(catalogue: Catalogue, type_code: str, fields: Mapping[str, str]) -> d
         elif known == "uscc":
             result[name] = value
         else:
-            result[name] = _PHONE.sub(r"\1****\3", _ID_NUMBER.sub(r"\1********\3", value))
+            result[name] = _without_numbers(value)
     return result
+
+
+def _without_numbers(text: str) -> str:
+    """The text with what looks like an ID or mobile number masked."""
+    return _PHONE.sub(r"\1****\3", _ID_NUMBER.sub(r"\1********\3", text))

@@ -24,7 +24,7 @@ from kernel.nats_accounts import Keyring, push_subject, review_subject
 from kernel.observability.logging import get_logger
 from kernel.rpc.identity import GATEWAY
 from services.push import cloudevents, domain
-from services.push.cloudevents import Answer, Refused
+from services.push.cloudevents import Answer, AppealAnswer, Refused, ReviewAnswer
 from services.push.projections import DOMAIN, PUSH
 from services.push.tables import answers, domains, memberships, notices, pushes
 
@@ -97,21 +97,9 @@ def domain_message(domain_id: str, name: str, automatic_types: tuple[str, ...] |
 
 
 async def review(log: EventLog, request: service_pb2.ReviewRequest, context: CallContext) -> service_pb2.ReviewResponse:
-    """A reviewer decides. Raises ``role_missing`` for who isn't a reviewer or is of the company, ``not_found`` for another domain's
-    push, and what ``domain.review`` raises."""
-    caller = context.caller
-    caller.require_role("REVIEWER")
-    push_id = as_uuid(request.push_id)
-    async with log.pool.connection() as connection:
-        query = select(pushes.c.domain_id, pushes.c.subject_id).where(pushes.c.push_id == push_id)
-        row = await (await connection.execute(*render(query), prepare=True)).fetchone()
-        if row is None or not caller.has_role("REVIEWER", row[0]):
-            raise YunkuError("not_found")
-        subject_id = row[1]
-        member = select(memberships.c.subject_id).where(memberships.c.account_id == caller.id, memberships.c.subject_id == subject_id)
-        of_company = await (await connection.execute(*render(member), prepare=True)).fetchone()
-    if of_company is not None or caller.subject_id == subject_id:
-        raise YunkuError("role_missing", role="REVIEWER")
+    """A reviewer decides. Raises what ``_to_be_decided`` and ``domain.review`` raise."""
+    push_id, subject_id = await _to_be_decided(log, request.push_id, context.caller)
+    known = catalogue.load()
     outcome = await log.execute(
         PUSH,
         push_id,
@@ -119,14 +107,73 @@ async def review(log: EventLog, request: service_pb2.ReviewRequest, context: Cal
             state,
             decision=request.decision,
             opinion=request.opinion,
-            channel=events_pb2.REVIEW_CHANNEL_REVIEWER,
-            reviewer_id=caller.id,
+            reasons=[(one.field, one.text) for one in request.reasons],
+            reviewer=domain.Reviewer(events_pb2.REVIEW_CHANNEL_REVIEWER, context.caller.id),
+            catalogue=known,
         ),
         context,
         respond=lambda state, version: service_pb2.ReviewResponse(push=push_message(state)),
         subject_id=subject_id,
     )
     response: service_pb2.ReviewResponse = outcome.response
+    return response
+
+
+async def answer_appeal(log: EventLog, request: service_pb2.AnswerAppealRequest, context: CallContext) -> service_pb2.AnswerAppealResponse:
+    """A reviewer answers an appeal. Raises what ``_to_be_decided`` and ``domain.answer_appeal`` raise."""
+    push_id, subject_id = await _to_be_decided(log, request.push_id, context.caller)
+    outcome = await log.execute(
+        PUSH,
+        push_id,
+        lambda state: domain.answer_appeal(
+            state,
+            decision=request.decision,
+            opinion=request.opinion,
+            reviewer=domain.Reviewer(events_pb2.REVIEW_CHANNEL_REVIEWER, context.caller.id),
+        ),
+        context,
+        respond=lambda state, version: service_pb2.AnswerAppealResponse(push=push_message(state)),
+        subject_id=subject_id,
+    )
+    response: service_pb2.AnswerAppealResponse = outcome.response
+    return response
+
+
+async def _to_be_decided(log: EventLog, text: str, caller: Caller) -> tuple[UUID, str]:
+    """(push, company) that the caller may decide about as a person. Raises ``role_missing`` for who isn't a reviewer, ``not_found``
+    for another domain's push, and ``reviewer_of_company`` for who may act for the company."""
+    caller.require_role("REVIEWER")
+    push_id = as_uuid(text)
+    async with log.pool.connection() as connection:
+        query = select(pushes.c.domain_id, pushes.c.subject_id).where(pushes.c.push_id == push_id)
+        row = await (await connection.execute(*render(query), prepare=True)).fetchone()
+        if row is None or not caller.has_role("REVIEWER", row[0]):
+            raise YunkuError("not_found")
+        subject_id: str = row[1]
+        member = select(memberships.c.subject_id).where(memberships.c.account_id == caller.id, memberships.c.subject_id == subject_id)
+        of_company = await (await connection.execute(*render(member), prepare=True)).fetchone()
+    if of_company is not None or caller.subject_id == subject_id:
+        raise YunkuError("reviewer_of_company")
+    return push_id, subject_id
+
+
+async def appeal(log: EventLog, request: service_pb2.AppealRequest, context: CallContext) -> service_pb2.AppealResponse:
+    """The company contests a rejection. Raises ``subject_not_picked`` and what ``domain.appeal`` raises."""
+    subject_id = context.caller.require_subject()
+    push_id = as_uuid(request.push_id)
+    async with log.pool.connection() as connection:
+        query = select(pushes.c.push_id).where(pushes.c.push_id == push_id, pushes.c.subject_id == subject_id)
+        if await (await connection.execute(*render(query), prepare=True)).fetchone() is None:
+            raise YunkuError("not_found")
+    outcome = await log.execute(
+        PUSH,
+        push_id,
+        lambda state: domain.appeal(state, subject_id=subject_id, account_id=context.caller.id, grounds=request.grounds),
+        context,
+        respond=lambda state, version: service_pb2.AppealResponse(push=push_message(state)),
+        subject_id=subject_id,
+    )
+    response: service_pb2.AppealResponse = outcome.response
     return response
 
 
@@ -164,8 +211,18 @@ def push_message(state: domain.Push, now: datetime | None = None) -> service_pb2
         message.opinion = state.reviewed.opinion
         message.reviewer_id = state.reviewed.reviewer_id
         message.channel = domain.CHANNELS[state.reviewed.channel]
+        message.reasons.extend(state.reviewed.reasons)
     elif now is not None and state.state == domain.PENDING and state.acknowledged_at is None:
         message.waiting_seconds = max(0.0, now.timestamp() - opened.requested_at_us / 1e6)
+    if state.appealed is not None and state.appealed_at is not None:
+        message.appeal.state = state.appeal
+        message.appeal.grounds = state.appealed.grounds
+        message.appeal.appealed_at.FromDatetime(state.appealed_at)
+        if state.answered is not None and state.answered_at is not None:
+            message.appeal.opinion = state.answered.opinion
+            message.appeal.answered_at.FromDatetime(state.answered_at)
+            message.appeal.reviewer_id = state.answered.reviewer_id
+            message.appeal.channel = domain.CHANNELS[state.answered.channel]
     return message
 
 
@@ -248,13 +305,13 @@ async def take_answer(log: EventLog, domain_id: str, body: bytes) -> str:
             found = await (await transaction.connection.execute(*render(earlier))).fetchone()
             if found is not None and found[0] == digest:
                 return str(found[1])
-            raise Refused("idempotency_key_reused", answer_id=answer.answer_id, push_id=answer.push_id)
+            raise Refused("idempotency_key_reused", answer_id=answer.answer_id, push_id=answer.data.push_id)
         try:
             await _apply(log, transaction, domain_id, answer)
         except YunkuError as refused:
             code = refused.code
             await transaction.connection.execute(*render(update(answers).where(answers.c.answer_key == key).values(code=code)))
-            await _tell_refusal(transaction, domain_id, digest, Refused(code, answer_id=answer.answer_id, push_id=answer.push_id))
+            await _tell_refusal(transaction, domain_id, digest, Refused(code, answer_id=answer.answer_id, push_id=answer.data.push_id))
             return code
         return ""
 
@@ -263,31 +320,40 @@ async def take_answer(log: EventLog, domain_id: str, body: bytes) -> str:
     except Refused as refused:
         return await _refuse(log, domain_id, digest, refused)
     if code:
-        _log.warning("answer refused", domain=domain_id, code=code, push_id=answer.push_id)
+        _log.warning("answer refused", domain=domain_id, code=code, push_id=answer.data.push_id)
     return code
 
 
 async def _apply(log: EventLog, transaction: Transaction, domain_id: str, answer: Answer) -> None:
-    push_id = as_uuid(answer.push_id)
+    push_id = as_uuid(answer.data.push_id)
     # The read model holds pushes only: an id of any other stream is as unknown as one of another domain's push.
     query = select(pushes.c.push_id).where(pushes.c.push_id == push_id, pushes.c.domain_id == domain_id)
     if await (await transaction.connection.execute(*render(query), prepare=True)).fetchone() is None:
         raise YunkuError("not_found")
     events = await log.read_stream(push_id, transaction.connection)
-    review = answer.review
+    known = catalogue.load()
 
     def decide(state: domain.Push) -> list[Message]:
-        if review is None:
-            return domain.acknowledge(state)
-        decided = domain.review(
-            state,
-            decision=review.decision,
-            opinion=review.opinion,
-            channel=events_pb2.REVIEW_CHANNEL_SYSTEM,
-            reviewer_id=domain_id,
-        )
         # Who decides has the push, whatever its system acknowledged.
-        return [*domain.acknowledge(state), *decided]
+        decided = domain.acknowledge(state)
+        match answer.data:
+            case ReviewAnswer() as review:
+                decided += domain.review(
+                    state,
+                    decision=review.decision,
+                    opinion=review.opinion,
+                    reasons=[(one.field, one.text) for one in review.reasons],
+                    reviewer=domain.Reviewer(events_pb2.REVIEW_CHANNEL_SYSTEM, domain_id, review.reviewer),
+                    catalogue=known,
+                )
+            case AppealAnswer() as appeal:
+                decided += domain.answer_appeal(
+                    state,
+                    decision=appeal.decision,
+                    opinion=appeal.opinion,
+                    reviewer=domain.Reviewer(events_pb2.REVIEW_CHANNEL_SYSTEM, domain_id, appeal.reviewer),
+                )
+        return decided
 
     await log.execute(
         PUSH,
@@ -298,7 +364,7 @@ async def _apply(log: EventLog, transaction: Transaction, domain_id: str, answer
         subject_id=events[0].data.holder.subject_id,
     )
     # It needn't be sent again, however the system received it.
-    await transaction.connection.execute(*render(_mark_taken(cloudevents.requested_id(answer.push_id))))
+    await transaction.connection.execute(*render(_mark_taken(cloudevents.requested_id(answer.data.push_id))))
 
 
 async def refuse(log: EventLog, domain_id: str, body: bytes, code: str) -> str:

@@ -70,6 +70,10 @@ def _notice_of(event: RecordedEvent) -> dict[str, object] | None:
             kind, notice_id = "withdrawn", cloudevents.withdrawn_id(push_id)
         case events_pb2.Reviewed(push_id=push_id) if event.data.channel != events_pb2.REVIEW_CHANNEL_SYSTEM:
             kind, notice_id = "decided", cloudevents.decided_id(push_id)
+        case events_pb2.Appealed(push_id=push_id):
+            kind, notice_id = "appealed", cloudevents.appealed_id(push_id)
+        case events_pb2.AppealAnswered(push_id=push_id) if event.data.channel != events_pb2.REVIEW_CHANNEL_SYSTEM:
+            kind, notice_id = "appeal_decided", cloudevents.appeal_decided_id(push_id)
         case _:
             return None
     return {
@@ -113,6 +117,10 @@ async def message(log: EventLog, notice: Notice) -> tuple[bytes, list[RecordedEv
         return cloudevents.encode(cloudevents.withdrawn(state)), None
     if notice.kind == "decided":
         return cloudevents.encode(cloudevents.decided(state)), None
+    if notice.kind == "appealed":
+        return cloudevents.encode(cloudevents.appealed(state)), None
+    if notice.kind == "appeal_decided":
+        return cloudevents.encode(cloudevents.appeal_decided(state)), None
     assert state.opened is not None
     query = select(domains.c.automatic_types).where(domains.c.domain_id == state.opened.domain_id)
     async with log.pool.connection() as connection:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from google.protobuf.message import Message
 from yunku.push.v1 import events_pb2
 
 from kernel.eventlog.aggregate import Aggregate, StateProjection
@@ -42,9 +43,18 @@ def push_row(stream_id: UUID, state: domain.Push, version: int) -> Mapping[str, 
         "acknowledged_at": state.acknowledged_at,
         "reviewed_at": state.reviewed_at,
         "opened": opened.SerializeToString(deterministic=True),
-        "reviewed": state.reviewed.SerializeToString(deterministic=True) if state.reviewed is not None else b"",
+        "reviewed": _stored(state.reviewed),
+        "appeal": state.appeal,
+        "appealed": _stored(state.appealed),
+        "appealed_at": state.appealed_at,
+        "answered": _stored(state.answered),
+        "answered_at": state.answered_at,
         "revision": version,
     }
+
+
+def _stored(event: Message | None) -> bytes:
+    return event.SerializeToString(deterministic=True) if event is not None else b""
 
 
 TYPES = EventTypes(events_pb2, UPCASTERS)
@@ -65,7 +75,9 @@ PUSH = Aggregate(
         events_pb2.PushAcknowledged,
         events_pb2.PushWithdrawn,
         events_pb2.Reviewed,
+        events_pb2.Appealed,
+        events_pb2.AppealAnswered,
     ),
-    projections=(StateProjection(tables.pushes, version=1, row=push_row),),
+    projections=(StateProjection(tables.pushes, version=2, row=push_row),),
 )
 AGGREGATES = (DOMAIN, PUSH)

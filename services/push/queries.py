@@ -30,6 +30,10 @@ _PUSH_COLUMNS = (
     pushes.c.delivered_at,
     pushes.c.acknowledged_at,
     pushes.c.reviewed_at,
+    pushes.c.appealed,
+    pushes.c.appealed_at,
+    pushes.c.answered,
+    pushes.c.answered_at,
 )
 
 
@@ -109,7 +113,7 @@ def _visible_domains(caller: Caller) -> set[str] | None:
 
 def _state(row: Sequence[Any]) -> domain.Push:
     """The state that a row was made of, as far as it is shown."""
-    _, opened, reviewed, state, opened_at, delivered_at, acknowledged_at, reviewed_at = row
+    _, opened, reviewed, state, opened_at, delivered_at, acknowledged_at, reviewed_at, appealed, appealed_at, answered, answered_at = row
     return domain.Push(
         opened=events_pb2.PushOpened.FromString(bytes(opened)),
         opened_at=opened_at,
@@ -118,6 +122,10 @@ def _state(row: Sequence[Any]) -> domain.Push:
         withdrawn_at=opened_at if state == domain.WITHDRAWN else None,
         reviewed=events_pb2.Reviewed.FromString(bytes(reviewed)) if reviewed_at is not None else None,
         reviewed_at=reviewed_at,
+        appealed=events_pb2.Appealed.FromString(bytes(appealed)) if appealed_at is not None else None,
+        appealed_at=appealed_at,
+        answered=events_pb2.AppealAnswered.FromString(bytes(answered)) if answered_at is not None else None,
+        answered_at=answered_at,
     )
 
 

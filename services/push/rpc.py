@@ -41,3 +41,9 @@ class PushService(service_pb2_grpc.PushServiceServicer):
 
     async def Review(self, request: service_pb2.ReviewRequest, _: Any) -> service_pb2.ReviewResponse:
         return await handlers.review(self._log, request, context.current())
+
+    async def Appeal(self, request: service_pb2.AppealRequest, _: Any) -> service_pb2.AppealResponse:
+        return await handlers.appeal(self._log, request, context.current())
+
+    async def AnswerAppeal(self, request: service_pb2.AnswerAppealRequest, _: Any) -> service_pb2.AnswerAppealResponse:
+        return await handlers.answer_appeal(self._log, request, context.current())

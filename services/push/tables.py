@@ -28,9 +28,15 @@ pushes = Table(
     Column("delivered_at", DateTime(timezone=True)),
     Column("acknowledged_at", DateTime(timezone=True)),
     Column("reviewed_at", DateTime(timezone=True)),
-    # The PushOpened and (empty until then) the Reviewed, as protobuf: what a list shows.
+    # empty, pending, upheld or overturned
+    Column("appeal", Text, nullable=False),
+    Column("appealed_at", DateTime(timezone=True)),
+    Column("answered_at", DateTime(timezone=True)),
+    # The PushOpened and (empty until then) the Reviewed, Appealed and AppealAnswered, as protobuf: what a list shows.
     Column("opened", LargeBinary, nullable=False),
     Column("reviewed", LargeBinary, nullable=False),
+    Column("appealed", LargeBinary, nullable=False),
+    Column("answered", LargeBinary, nullable=False),
     Column("revision", Integer, nullable=False),
 )
 Index("pushes_by_domain", pushes.c.domain_id, pushes.c.state, pushes.c.opened_at, pushes.c.push_id)
@@ -49,7 +55,7 @@ notices = Table(
     # The CloudEvent's id and the Nats-Msg-Id
     Column("notice_id", Text, primary_key=True),
     Column("domain_id", Text, nullable=False),
-    # requested, withdrawn, decided or refused
+    # requested, withdrawn, decided, appealed, appeal_decided or refused
     Column("kind", Text, nullable=False),
     # NULL for refusals, which may name a push that isn't the domain's
     Column("push_id", Uuid),

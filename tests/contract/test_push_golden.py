@@ -49,4 +49,8 @@ def test_values_are_what_they_were() -> None:
     assert event("PushDelivered").stream_sequence == 41
     reviewed = event("Reviewed")
     assert (reviewed.decision, reviewed.opinion, reviewed.version) == ("rejected", "发证日期不一致", 7)
+    assert event("Appealed").grounds == "发证日期以原件为准"
+    answered = event("AppealAnswered")
+    assert (answered.decision, answered.opinion, answered.system_reviewer) == ("overturned", "经复核属实", "0472")
+    assert (answered.channel, answered.reviewer_id) == (events_pb2.REVIEW_CHANNEL_SYSTEM, "ln-bidding")
     assert (reviewed.channel, reviewed.reviewer_id) == (events_pb2.REVIEW_CHANNEL_REVIEWER, "0193f000-0000-7000-8000-00000000a001")

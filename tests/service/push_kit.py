@@ -158,10 +158,24 @@ class Registry:
         found: list[str] = await eventually(f"{names} of {push_id}", there, seconds)
         return found
 
-    async def review(self, caller: Caller, push_id: str, decision: str, opinion: str = "", key: str | None = None) -> service_pb2.Push:
+    async def review(
+        self, caller: Caller, push_id: str, decision: str, opinion: str = "", key: str | None = None, reasons: dict[str, str] | None = None
+    ) -> service_pb2.Push:
+        said = [types_pb2.FieldReason(field=name, text=text) for name, text in (reasons or {}).items()]
         with self.calling(caller, key):
-            request = service_pb2.ReviewRequest(push_id=push_id, decision=decision, opinion=opinion)
+            request = service_pb2.ReviewRequest(push_id=push_id, decision=decision, opinion=opinion, reasons=said)
             return (await self.stub.Review(request)).push
+
+    async def appeal(self, pushed: Pushed, grounds: str = "请复核", subject_id: str = "") -> service_pb2.Push:
+        """The company (or another) contests the rejection."""
+        caller = Caller("account", str(uuid7()), subject_id=subject_id or pushed.subject_id, subject_type="BIDDER")
+        with self.calling(caller):
+            return (await self.stub.Appeal(service_pb2.AppealRequest(push_id=pushed.push_id, grounds=grounds))).push
+
+    async def answer_appeal(self, caller: Caller, push_id: str, decision: str, opinion: str = "经复核") -> service_pb2.Push:
+        with self.calling(caller):
+            request = service_pb2.AnswerAppealRequest(push_id=push_id, decision=decision, opinion=opinion)
+            return (await self.stub.AnswerAppeal(request)).push
 
     async def look(self, caller: Caller, push_id: str) -> service_pb2.Push:
         with self.calling(caller):

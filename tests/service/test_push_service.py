@@ -328,7 +328,7 @@ async def test_nobody_reviews_a_company_of_his_own(registry: Registry, suite: Ru
     await registry.until(pushed.push_id, "PushDelivered")
     # As member, acting for nobody at the moment; and acting for the company, however that came about.
     for caller in (Caller("account", account, roles=(("REVIEWER", domain.domain_id),)), reviewer(domain.domain_id, subject_id=company.id)):
-        with refused("role_missing"):
+        with refused("reviewer_of_company"):
             await registry.review(caller, pushed.push_id, "approved")
     await registry.review(reviewer(domain.domain_id), pushed.push_id, "approved")
 
@@ -384,6 +384,77 @@ async def test_lists_show_a_domains_pushes_page_by_page(registry: Registry) -> N
     for nobody in (Caller("account", "a"), Caller("service", "gateway")):
         with registry.calling(nobody), refused("role_missing"):
             await registry.stub.ListReviews(service_pb2.ListReviewsRequest())
+
+
+# ---- reasons and appeals ---------------------------------------------------------------------------------------------
+
+
+async def test_a_rejection_with_reasons_is_appealed_and_overturned_by_another(registry: Registry, suite: RunningSuite) -> None:
+    domain = await registry.domain()
+    pushed = await registry.push(domain.domain_id)
+    await registry.until(pushed.push_id, "PushDelivered")
+    first, second, stranger = reviewer(domain.domain_id), reviewer(domain.domain_id), reviewer("another")
+    with refused("push_not_rejected"):
+        await registry.appeal(pushed)
+    with refused("field_unknown", "/reasons/0/field"):
+        await registry.review(first, pushed.push_id, "rejected", "不符", reasons={"no_such_field": "x"})
+    push = await registry.review(first, pushed.push_id, "rejected", "不符", reasons={"company_name": "与章不一致"})
+    assert [(one.field, one.text) for one in push.reasons] == [("company_name", "与章不一致")]
+    with refused("appeal_not_pending"):
+        await registry.answer_appeal(second, pushed.push_id, "overturned")
+    with refused("not_found"):
+        await registry.appeal(pushed, subject_id=str(uuid7()))
+    push = await registry.appeal(pushed, f"公章清晰，电话{PHONE}")
+    assert (push.state, push.appeal.state, push.appeal.grounds) == ("rejected", "pending", "公章清晰，电话139****5678")
+    with refused("appeal_exists"):
+        await registry.appeal(pushed)
+    with refused("appeal_same_reviewer"):
+        await registry.answer_appeal(first, pushed.push_id, "upheld")
+    with refused("not_found"):
+        await registry.answer_appeal(stranger, pushed.push_id, "upheld")
+    own = Caller("account", str(uuid7()), roles=second.roles, subject_id=pushed.subject_id)
+    with refused("reviewer_of_company"):
+        await registry.answer_appeal(own, pushed.push_id, "overturned")
+    push = await registry.answer_appeal(second, pushed.push_id, "overturned", "属实")
+    assert (push.state, push.appeal.state, push.appeal.opinion, push.appeal.reviewer_id) == ("approved", "overturned", "属实", second.id)
+    assert await registry.look(first, pushed.push_id) == push
+    with refused("appeal_not_pending"):
+        await registry.answer_appeal(second, pushed.push_id, "upheld")
+    names = await recorded_by_certificate(suite, pushed, "AppealAnswerRecorded")
+    assert names[-3:] == ["ReviewRecorded", "AppealRecorded", "AppealAnswerRecorded"]
+    async with domain.connected() as system:
+        told = await system.receive_of("push.decided", pushed.push_id)
+        assert told["data"]["reasons"] == [{"field": "company_name", "text": "与章不一致"}]
+        told = await system.receive_of("push.appealed", pushed.push_id)
+        assert (told["data"]["opinion"], told["data"]["rejected_by"]) == ("不符", "REVIEWER")
+        told = await system.receive_of("push.appeal_decided", pushed.push_id)
+        assert (told["data"]["decision"], told["data"]["opinion"]) == ("overturned", "属实")
+
+
+async def test_a_domains_system_gives_reasons_and_answers_appeals_by_another_of_its_people(registry: Registry) -> None:
+    domain = await registry.domain()
+    async with domain.connected() as system:
+        pushed = await registry.push(domain.domain_id)
+        await system.receive()
+        rejection: dict[str, Any] = {"push_id": pushed.push_id, "decision": "rejected", "opinion": "不符", "reviewer": "0472"}
+        await system.answer("push.reviewed", **rejection, reasons=[{"field": "nothing", "text": "x"}])
+        assert await refusal(system) == ("field_unknown", pushed.push_id)
+        await system.answer("push.reviewed", **rejection, reasons=[{"field": "uscc"}])
+        assert await refusal(system) == ("request_malformed", pushed.push_id)
+        await system.answer("push.reviewed", **rejection, reasons=[{"field": "uscc", "text": "模糊"}])
+        await registry.until(pushed.push_id, "Reviewed")
+        assert [(one.field, one.text) for one in reviewed(registry, pushed.push_id).reasons] == [("uscc", "模糊")]
+        await registry.appeal(pushed, "请复核")
+        told = await system.receive_of("push.appealed", pushed.push_id)
+        assert (told["data"]["grounds"], told["data"]["rejected_by"]) == ("请复核", "SYSTEM")
+        answer = {"push_id": pushed.push_id, "decision": "upheld", "opinion": "维持"}
+        for same in ({}, {"reviewer": "0472"}):
+            await system.answer("push.appeal_answered", **answer, **same)
+            assert await refusal(system) == ("appeal_same_reviewer", pushed.push_id)
+        await system.answer("push.appeal_answered", **answer, reviewer="0999")
+        await registry.until(pushed.push_id, "AppealAnswered")
+        push = await registry.look(reviewer(domain.domain_id), pushed.push_id)
+        assert (push.state, push.appeal.state, push.appeal.opinion, push.appeal.channel) == ("rejected", "upheld", "维持", "SYSTEM")
 
 
 # ---- withdrawal ------------------------------------------------------------------------------------------------------

@@ -113,18 +113,18 @@ def refusal(body: bytes) -> cloudevents.Refused:
 
 def test_a_review_and_an_acknowledgement_are_read() -> None:
     read = cloudevents.read_answer(encoded(answer(extension="x", time="2026-01-01T00:00:00Z")))
-    assert (read.push_id, read.answer_id) == (ID, "e1")
-    assert read.review == cloudevents.ReviewAnswer(push_id=ID, decision="approved", opinion="同意")
+    assert (read.data.push_id, read.answer_id) == (ID, "e1")
+    assert read.data == cloudevents.ReviewAnswer(push_id=ID, decision="approved", opinion="同意")
     read = cloudevents.read_answer(encoded(answer(type="yunku.push.acknowledged", data={"push_id": ID})))
-    assert (read.push_id, read.review) == (ID, None)
+    assert read.data == cloudevents.Acknowledgement(push_id=ID)
 
 
 def test_the_data_alone_is_a_review_that_is_itself_its_identity() -> None:
     bare = {"push_id": ID, "decision": "rejected", "opinion": "不符"}
     first, again = cloudevents.read_answer(encoded(bare)), cloudevents.read_answer(encoded(bare))
     assert first == again
-    assert first.review is not None
-    assert (first.review.decision, first.answer_id) == ("rejected", None)
+    assert isinstance(first.data, cloudevents.ReviewAnswer)
+    assert (first.data.decision, first.answer_id) == ("rejected", None)
     assert cloudevents.read_answer(encoded(bare | {"opinion": "又"})).identity != first.identity
 
 
@@ -191,7 +191,7 @@ def test_the_bound_on_size_is_exact() -> None:
     fitting = encoded(answer(pad=""))
     fitting = encoded(answer(pad="x" * (cloudevents.MAX_ANSWER - len(fitting))))
     assert len(fitting) == cloudevents.MAX_ANSWER
-    assert cloudevents.read_answer(fitting).push_id == ID
+    assert cloudevents.read_answer(fitting).data.push_id == ID
     assert refusal(fitting + b" ").code == "too_large"
 
 
@@ -205,4 +205,4 @@ def test_whatever_comes_is_read_or_refused(noise: bytes, seed: int) -> None:
         body[place : place + chance.randrange(3)] = noise[:5]
     for one in (noise, bytes(body)):
         with contextlib.suppress(cloudevents.Refused):
-            assert cloudevents.read_answer(one).push_id
+            assert cloudevents.read_answer(one).data.push_id

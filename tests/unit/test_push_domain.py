@@ -21,7 +21,16 @@ SYSTEM, REVIEWER, RULE = events_pb2.REVIEW_CHANNEL_SYSTEM, events_pb2.REVIEW_CHA
 
 def opened(light: types_pb2.Light.ValueType = types_pb2.LIGHT_YELLOW) -> events_pb2.PushOpened:
     holder = types_pb2.Holder(subject_id="s1", name="沈阳测试建设有限公司")
-    return events_pb2.PushOpened(push_id=ID, certificate_id="c1", number=2, domain_id="ln-bidding", holder=holder, version=7, light=light)
+    return events_pb2.PushOpened(
+        push_id=ID,
+        certificate_id="c1",
+        number=2,
+        domain_id="ln-bidding",
+        holder=holder,
+        type="business_license",
+        version=7,
+        light=light,
+    )
 
 
 def named(event: type[Message], **more: Any) -> Message:
@@ -44,8 +53,36 @@ def given(*events: Any) -> domain.Push:
     return state
 
 
-def decide(state: domain.Push, decision: str, opinion: str = "", channel: Any = SYSTEM, reviewer_id: str = "ln-bidding") -> list[Message]:
-    return domain.review(state, decision=decision, opinion=opinion, channel=channel, reviewer_id=reviewer_id)
+def decide(
+    state: domain.Push,
+    decision: str,
+    opinion: str = "",
+    channel: Any = SYSTEM,
+    reviewer_id: str = "ln-bidding",
+    reasons: list[tuple[str, str]] | None = None,
+    person: str = "",
+) -> list[Message]:
+    by = domain.Reviewer(channel, reviewer_id, person)
+    return domain.review(state, decision=decision, opinion=opinion, reasons=reasons or [], reviewer=by, catalogue=catalogue.load())
+
+
+def appeal(state: domain.Push, grounds: str = "公章清晰，请复核", subject_id: str = "s1") -> list[Message]:
+    return domain.appeal(state, subject_id=subject_id, account_id="a9", grounds=grounds)
+
+
+def answer(
+    state: domain.Push, decision: str = "overturned", opinion: str = "属实", channel: Any = REVIEWER, by: str = "a2", person: str = ""
+) -> list[Message]:
+    return domain.answer_appeal(state, decision=decision, opinion=opinion, reviewer=domain.Reviewer(channel, by, person))
+
+
+APPEALED = named(events_pb2.Appealed, grounds="公章清晰，请复核", account_id="a9")
+
+
+def answered(decision: str, opinion: str = "属实", channel: Any = REVIEWER, by: str = "a2", person: str = "") -> Message:
+    return named(
+        events_pb2.AppealAnswered, decision=decision, opinion=opinion, channel=channel, reviewer_id=by, system_reviewer=person
+    )
 
 
 def refused(code: str, *pointers: str) -> Any:
@@ -178,6 +215,147 @@ def test_a_pending_push_is_withdrawn() -> None:
     assert given(opened(), WITHDRAWN).state == "withdrawn"
 
 
+# -- reasons and appeals
+
+#: What stands before each command, and the state and appeal that it shows.
+REJECTED = reviewed("rejected", "不符", REVIEWER, "a1")
+LIVES: dict[str, tuple[list[Message], str, str]] = {
+    "pending": ([], "pending", ""),
+    "delivered": ([DELIVERED], "pending", ""),
+    "withdrawn": ([WITHDRAWN], "withdrawn", ""),
+    "approved": ([reviewed("approved")], "approved", ""),
+    "rejected": ([REJECTED], "rejected", ""),
+    "appealed": ([REJECTED, APPEALED], "rejected", "pending"),
+    "upheld": ([REJECTED, APPEALED, answered("upheld")], "rejected", "upheld"),
+    "overturned": ([REJECTED, APPEALED, answered("overturned")], "approved", "overturned"),
+}
+#: By command and state: what happens (events, or none) or the code of its refusal.
+TABLE: dict[str, dict[str, str | list[Message]]] = {
+    "review": {
+        "pending": [reviewed("approved")],
+        "delivered": [reviewed("approved")],
+        **dict.fromkeys(("withdrawn", "approved", "rejected", "appealed", "upheld", "overturned"), "push_not_pending"),
+    },
+    "withdraw": {
+        "pending": [WITHDRAWN],
+        "delivered": [WITHDRAWN],
+        **{name: [] for name in ("withdrawn", "approved", "rejected", "appealed", "upheld", "overturned")},
+    },
+    "appeal": {
+        **dict.fromkeys(("pending", "delivered", "withdrawn", "approved"), "push_not_rejected"),
+        "rejected": [APPEALED],
+        **dict.fromkeys(("appealed", "upheld", "overturned"), "appeal_exists"),
+    },
+    "answer": {
+        **dict.fromkeys(("pending", "delivered", "withdrawn", "approved", "rejected", "upheld", "overturned"), "appeal_not_pending"),
+        "appealed": [answered("overturned")],
+    },
+}
+COMMANDS: dict[str, Any] = {
+    "review": lambda state: decide(state, "approved"),
+    "withdraw": domain.withdraw,
+    "appeal": appeal,
+    "answer": answer,
+}
+
+
+@pytest.mark.parametrize("name", LIVES)
+@pytest.mark.parametrize("command", TABLE)
+def test_every_command_in_every_state(command: str, name: str) -> None:
+    events, state, appealed = LIVES[name]
+    push, expected = given(opened(), *events), TABLE[command][name]
+    assert (push.state, push.appeal) == (state, appealed)
+    if isinstance(expected, str):
+        with refused(expected):
+            COMMANDS[command](push)
+    else:
+        assert COMMANDS[command](push) == expected
+
+
+def test_reasons_name_fields_of_the_pushed_type() -> None:
+    [event] = decide(given(opened()), "rejected", "不符", reasons=[("company_name", " 与章不一致 "), ("uscc", "模糊")])
+    assert [(one.field, one.text) for one in event.reasons] == [("company_name", "与章不一致"), ("uscc", "模糊")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code", "pointer"),
+    [
+        ([("company_name", "x"), ("no_such", "x")], "field_unknown", "/reasons/1/field"),
+        ([("", "x")], "field_unknown", "/reasons/0/field"),
+        ([("uscc", " ")], "field_required", "/reasons/0/text"),
+        ([("uscc", "x" * 501)], "value_too_long", "/reasons/0/text"),
+        ([("uscc", "a\x00")], "value_invalid", "/reasons/0/text"),
+        ([("uscc", "x")] * 101, "value_too_long", "/reasons"),
+    ],
+)
+def test_bad_reasons_are_refused_with_their_place(reasons: list[tuple[str, str]], code: str, pointer: str) -> None:
+    with refused(code, pointer):
+        decide(given(opened()), "rejected", "不符", reasons=reasons)
+
+
+@pytest.mark.parametrize(
+    ("grounds", "code"), [("", "field_required"), (" \n", "field_required"), ("x" * 2001, "value_too_long"), ("\x00", "value_invalid")]
+)
+def test_bad_grounds_are_refused(grounds: str, code: str) -> None:
+    with refused(code, "/grounds"):
+        appeal(given(opened(), REJECTED), grounds)
+
+
+def test_only_the_company_appeals() -> None:
+    for stranger in ("", "s2"):
+        with refused("not_found"):
+            appeal(given(opened(), REJECTED), subject_id=stranger)
+    with refused("not_found"):
+        appeal(domain.Push())
+
+
+@pytest.mark.parametrize(
+    ("decision", "opinion", "code", "pointer"),
+    [
+        ("approved", "x", "decision_invalid", "/decision"),
+        ("upheld", " ", "opinion_required", "/opinion"),
+        ("overturned", "", "opinion_required", "/opinion"),
+        ("overturned", "x" * 2001, "value_too_long", "/opinion"),
+    ],
+)
+def test_a_bad_answer_to_an_appeal_is_refused(decision: str, opinion: str, code: str, pointer: str) -> None:
+    with refused(code, pointer):
+        answer(given(opened(), REJECTED, APPEALED), decision, opinion)
+
+
+@pytest.mark.parametrize(
+    ("rejected_by", "answered_by", "another"),
+    [
+        ((REVIEWER, "a1", ""), (REVIEWER, "a1", ""), False),
+        ((REVIEWER, "a1", ""), (REVIEWER, "a2", ""), True),
+        ((REVIEWER, "a1", ""), (SYSTEM, "ln-bidding", ""), True),
+        ((SYSTEM, "ln-bidding", ""), (REVIEWER, "a1", ""), True),
+        # A domain's system is one, unless it names the people who sit there.
+        ((SYSTEM, "ln-bidding", ""), (SYSTEM, "ln-bidding", ""), False),
+        ((SYSTEM, "ln-bidding", "7"), (SYSTEM, "ln-bidding", ""), False),
+        ((SYSTEM, "ln-bidding", "7"), (SYSTEM, "ln-bidding", "7"), False),
+        ((SYSTEM, "ln-bidding", "7"), (SYSTEM, "ln-bidding", "8"), True),
+    ],
+)
+def test_an_appeal_is_answered_by_another(rejected_by: Any, answered_by: Any, another: bool) -> None:
+    channel, by, person = rejected_by
+    [rejection] = decide(given(opened()), "rejected", "不符", channel, by, person=person)
+    state = given(opened(), rejection, APPEALED)
+    if another:
+        assert answer(state, "upheld", "维持", *answered_by) == [answered("upheld", "维持", *answered_by)]
+    else:
+        with refused("appeal_same_reviewer"):
+            answer(state, "upheld", "维持", *answered_by)
+
+
+def test_what_people_write_keeps_no_whole_personal_number() -> None:
+    said, kept = "证号21010219900101123X，电话13912345678", "证号210102********123X，电话139****5678"
+    [event] = decide(given(opened()), "rejected", said, reasons=[("uscc", said)])
+    assert (event.opinion, event.reasons[0].text) == (kept, kept)  # type: ignore[attr-defined]
+    assert appeal(given(opened(), REJECTED), said)[0].grounds == kept  # type: ignore[attr-defined]
+    assert answer(given(opened(), REJECTED, APPEALED), "upheld", said)[0].opinion == kept  # type: ignore[attr-defined]
+
+
 def test_foreign_events_are_defects() -> None:
     with pytest.raises(TypeError):
         domain.evolve_push(domain.Push(), events_pb2.DomainRegistered(), AT)
@@ -198,6 +376,11 @@ def test_rows_say_what_the_state_says() -> None:
     assert (row["delivered_at"], row["acknowledged_at"], row["reviewed_at"]) == (AT, None, AT)
     assert events_pb2.PushOpened.FromString(row["opened"]) == opened()
     assert events_pb2.Reviewed.FromString(row["reviewed"]) == reviewed("approved")
+    assert (row["appeal"], row["appealed"], row["appealed_at"], row["answered_at"]) == ("", b"", None, None)
+    row = push_row(stream, given(opened(), REJECTED, APPEALED, answered("overturned")), 4)
+    assert row is not None
+    assert (row["state"], row["appeal"], row["appealed_at"], row["answered_at"]) == ("approved", "overturned", AT, AT)
+    assert events_pb2.Appealed.FromString(row["appealed"]) == APPEALED
 
 
 # -- personal numbers

@@ -36,10 +36,10 @@ Filter = Annotated[str, Query(max_length=100)]
 #: Inspection has its own limit in the sandbox, sealing parses and validates a whole document. Seconds.
 _INSPECT_SECONDS: Final = 45
 _SEAL_SECONDS: Final = 50
-#: Pause between looks at a running verification when nothing rings.
-_LOOK_SECONDS: Final = 0.5
-#: A withdrawal is decided by the push service; it usually has before this.
-_WITHDRAWAL_SECONDS: Final = 3.0
+#: Pause between looks at what goes on when nothing rings.
+LOOK_SECONDS: Final = 0.5
+#: What the push service decides is in the push record before this, usually.
+RECORD_SECONDS: Final = 3.0
 #: Files are downloaded or drawn, never run; no page of theirs may do anything.
 FILE_HEADERS: Final = {"Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'"}
 FILE_TYPES: Final = ("application/pdf", "image/jpeg", "image/png", "image/tiff")
@@ -227,7 +227,7 @@ async def verify(request: Request, certificate_id: Id, who: Session, expected: E
             left = until - time.monotonic()
             if left <= 0:
                 break
-            await bell.wait(min(left, _LOOK_SECONDS))
+            await bell.wait(min(left, LOOK_SECONDS))
             view = await look(means, certificate_id)
     status = 202 if view.verification.state in ("running", "delayed") else 200
     return reply(request, render.verification(view.verification), status, etag=etag(view.version, view.revision))
@@ -371,7 +371,7 @@ async def request_push(request: Request, certificate_id: Id, body: models.PushRe
     """Pushes the submitted version to a domain for its review."""
     asked = service_pb2.RequestPushRequest(certificate_id=certificate_id, domain_id=body.domain)
     answer = await means_of(request).services.certificate.RequestPush(asked)
-    made = _push(answer.certificate, answer.push_id)
+    made = push_record(answer.certificate, answer.push_id)
     return reply(request, render.push(made), 201)
 
 
@@ -390,19 +390,20 @@ async def list_pushes(request: Request, certificate_id: Id, who: Session) -> Res
 async def withdraw_push(request: Request, certificate_id: Id, push_id: Id, who: Session) -> Response:
     """Takes a pending push back. A review that came first stands: 409 `push_not_pending`."""
     means = means_of(request)
-    until = time.monotonic() + _WITHDRAWAL_SECONDS
+    until = time.monotonic() + RECORD_SECONDS
     asked = service_pb2.WithdrawPushRequest(certificate_id=certificate_id, push_id=push_id)
     with means.live.bell(who.caller.require_subject()) as bell:
-        record = _push((await means.services.certificate.WithdrawPush(asked)).certificate, push_id)
+        record = push_record((await means.services.certificate.WithdrawPush(asked)).certificate, push_id)
         while record.state not in ("withdrawn", "approved", "rejected") and time.monotonic() < until and not means.live.stopping:
-            await bell.wait(_LOOK_SECONDS)
-            record = _push(await look(means, certificate_id), push_id)
+            await bell.wait(LOOK_SECONDS)
+            record = push_record(await look(means, certificate_id), push_id)
     if record.state in ("approved", "rejected"):
         raise YunkuError("push_not_pending", state=record.state)
     return reply(request, render.push(record), 200 if record.state == "withdrawn" else 202)
 
 
-def _push(view: service_pb2.Certificate, push_id: str) -> service_pb2.PushRecord:
+def push_record(view: service_pb2.Certificate, push_id: str) -> service_pb2.PushRecord:
+    """The line of one push; raises ``not_found``."""
     for one in view.pushes:
         if one.id == push_id:
             return one

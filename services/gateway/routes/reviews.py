@@ -1,8 +1,10 @@
 """Domains, and the pages of their reviewers (http-api.md, "Persons, performances, domains, reviews")."""
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from yunku.certificate.v1 import types_pb2
 from yunku.push.v1 import service_pb2
 
 from services.gateway import models, render
@@ -11,12 +13,16 @@ from services.gateway.replies import problems, reply
 from services.gateway.routes import API
 from services.gateway.routes.certificates import (
     FILE_TYPES,
+    LOOK_SECONDS,
+    RECORD_SECONDS,
     Cursor,
     Id,
     Limit,
     file_response,
+    look,
     original,
     page,
+    push_record,
     sealed,
 )
 from services.gateway.sessions import Session
@@ -54,8 +60,38 @@ async def get_review(request: Request, push_id: Id, who: Session) -> Response:
 @router.post("/reviews/{push_id}", response_model=models.Review, responses=problems(401, 403, 409))
 async def review(request: Request, push_id: Id, body: models.ReviewRequest, who: Session) -> Response:
     """Approves or rejects exactly the version that was pushed; a rejection needs an opinion."""
-    asked = service_pb2.ReviewRequest(push_id=push_id, decision=body.decision, opinion=body.opinion)
+    reasons = [types_pb2.FieldReason(field=one.field, text=one.text) for one in body.reasons]
+    asked = service_pb2.ReviewRequest(push_id=push_id, decision=body.decision, opinion=body.opinion, reasons=reasons)
     return reply(request, render.review((await means_of(request).services.push.Review(asked)).push))
+
+
+@router.post(
+    "/reviews/{push_id}/appeal",
+    status_code=201,
+    response_model=models.Push,
+    responses={202: {"model": models.Push, "description": "Taken; the push record shows it soon"}, **problems(401, 403, 409)},
+)
+async def appeal(request: Request, push_id: Id, body: models.AppealRequest, who: Session) -> Response:
+    """The company contests a rejection 申诉, once; another reviewer of the domain answers. Answers with the push record's line."""
+    means = means_of(request)
+    subject_id = who.caller.require_subject()
+    made = (await means.services.push.Appeal(service_pb2.AppealRequest(push_id=push_id, grounds=body.grounds))).push
+    until = time.monotonic() + RECORD_SECONDS
+    with means.live.bell(subject_id) as bell:
+        while True:
+            record = push_record(await look(means, made.certificate_id), push_id)
+            if record.HasField("appeal"):
+                return reply(request, render.push(record), 201)
+            if time.monotonic() >= until or means.live.stopping:
+                return reply(request, render.push(record), 202)
+            await bell.wait(LOOK_SECONDS)
+
+
+@router.post("/reviews/{push_id}/appeal/answer", response_model=models.Review, responses=problems(401, 403, 409))
+async def answer_appeal(request: Request, push_id: Id, body: models.AppealAnswerRequest, who: Session) -> Response:
+    """Another reviewer than the one who rejected upholds the rejection or overturns it; either way with an opinion."""
+    asked = service_pb2.AnswerAppealRequest(push_id=push_id, decision=body.decision, opinion=body.opinion)
+    return reply(request, render.review((await means_of(request).services.push.AnswerAppeal(asked)).push))
 
 
 @router.get(
