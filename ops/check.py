@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,6 +32,8 @@ from ops.access import Access
 DOCUMENTS: Final = "documents"
 SEALED: Final = "sealed"
 PAGES: Final = "pages"
+#: No request runs longer.
+_UNDER_WAY: Final = timedelta(minutes=1)
 _MOBILE: Final = re.compile(rb"(?<!\d)1[3-9]\d{9}(?!\d)")
 
 
@@ -390,11 +392,13 @@ class Checker:
     # -- 9, 12: pushes and reviews -------------------------------------------------------------------------------------
 
     def _check_reviews(self) -> None:
-        reviewers: dict[tuple[str, str], datetime] = {}
+        # When who became a reviewer of what, and when no longer.
+        reviewers: dict[tuple[str, str], list[tuple[datetime, bool]]] = defaultdict(list)
         members: dict[str, set[str]] = defaultdict(set)
         for event in self._logs["identity"]:
-            if event.short_type == "RoleGranted" and event.data.role == "REVIEWER":
-                reviewers.setdefault((event.data.account_id, event.data.domain_id), event.recorded_at)
+            if event.short_type in ("RoleGranted", "RoleRevoked") and event.data.role == "REVIEWER":
+                held = reviewers[event.data.account_id, event.data.domain_id]
+                held.append((event.recorded_at, event.short_type == "RoleGranted"))
             elif event.short_type == "MembershipGranted":
                 members[event.data.account_id].add(event.data.subject_id)
         for stream_id, events in self._streams_of("push"):
@@ -415,8 +419,11 @@ class Checker:
                 if event in answers and review.channel == 1 and review.reviewer_id in {e.data.reviewer_id for e in decisions}:
                     self.report.add(9, "push", where, "was decided on appeal by who rejected it")
                 if review.channel == 1:
-                    since = reviewers.get((review.reviewer_id, review.domain_id))
-                    if since is None or since > event.recorded_at:
+                    # A request that was under way when the role was taken may have ended after it.
+                    until = event.recorded_at - _UNDER_WAY
+                    changes = [(at, given) for at, given in reviewers[review.reviewer_id, review.domain_id] if at <= event.recorded_at]
+                    before = [given for at, given in changes if at <= until]
+                    if not any(before[-1:]) and not any(given for at, given in changes if at > until):
                         self.report.add(9, "push", where, "was decided by someone who was no reviewer of the domain then")
                     if opened.holder.subject_id in members[review.reviewer_id]:
                         self.report.add(9, "push", where, "was decided by a member of the company")

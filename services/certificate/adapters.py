@@ -107,11 +107,13 @@ class RemoteDomains:
     async def require(self, domain_id: str) -> None:
         stub = self._peers.stub(push_grpc.PushServiceStub, "push")
         try:
-            await stub.GetDomain(push_pb2.GetDomainRequest(domain_id=domain_id))
+            answer = await stub.GetDomain(push_pb2.GetDomainRequest(domain_id=domain_id))
         except YunkuError as refused:
             if refused.code in ("not_found", "domain_unknown"):
                 raise YunkuError("domain_unknown", field="/domain") from None
             raise
+        if answer.domain.closed:
+            raise YunkuError("domain_closed", field="/domain")
 
 
 class ObjectVault:

@@ -78,6 +78,23 @@ async def history(log: EventLog, text: str, caller: Caller) -> service_pb2.GetHi
     return service_pb2.GetHistoryResponse(items=items)
 
 
+async def pushed_version(
+    log: EventLog, request: service_pb2.GetPushedVersionRequest, caller: Caller
+) -> service_pb2.GetPushedVersionResponse:
+    """What a push sent, with its marks and its verification, whatever was accepted since.
+
+    For the reviewers of the push's domain and for auditors; ``not_found`` for everybody else.
+    """
+    state = domain.State()
+    for event in await log.read_stream(certificate_id(request.certificate_id)):
+        state = domain.evolve(state, event.data, event.recorded_at)
+        if isinstance(event.data, events_pb2.PushRequested) and event.data.push_id == request.push_id:
+            if not caller.has_role("AUDITOR") and not caller.has_role("REVIEWER", event.data.domain_id):
+                break
+            return service_pb2.GetPushedVersionResponse(accepted=state.view.accepted)
+    raise YunkuError("not_found")
+
+
 async def versions(log: EventLog, text: str, caller: Caller) -> service_pb2.GetVersionsResponse:
     """Every submitted version, oldest first, with what changed from the one before; the first of a successor is compared with the last
     of the certificate that it follows."""

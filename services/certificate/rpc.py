@@ -55,6 +55,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
     async def RequestPush(self, request: service_pb2.RequestPushRequest, _: Any) -> service_pb2.RequestPushResponse:
         return await self._handlers.request_push(request)
 
+    async def GetPushedVersion(self, request: service_pb2.GetPushedVersionRequest, _: Any) -> service_pb2.GetPushedVersionResponse:
+        return await queries.pushed_version(self._log, request, context.current().caller)
+
     async def WithdrawPush(self, request: service_pb2.WithdrawPushRequest, _: Any) -> service_pb2.WithdrawPushResponse:
         return await self._handlers.withdraw_push(request)
 

@@ -12,6 +12,7 @@ from services.gateway.routes import (
     accounts,
     certificates,
     digital,
+    domains,
     events,
     notices,
     operations,
@@ -49,7 +50,7 @@ def create(means: Means | None) -> FastAPI:
     )
     app.state.means = means
     problems.install(app)
-    for part in (accounts, certificates, performances, events, reviews, digital, platform, transfers, notices, operations):
+    for part in (accounts, certificates, performances, events, reviews, domains, digital, platform, transfers, notices, operations):
         app.include_router(part.router)
     app.include_router(operations.public)
 

@@ -30,6 +30,8 @@ Sort = Literal[
     "-type",
 ]
 ReviewState = Literal["pending", "approved", "rejected", "withdrawn"]
+AppealState = Literal["pending", "upheld", "overturned"]
+DomainState = Literal["active", "closed"]
 
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=["2026-11-23T08:00:00.123456Z"])]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$", examples=["2026-11-23"])]
@@ -501,7 +503,7 @@ class FieldReason(Answer):
 class Appeal(Answer):
     """A rejection that the company contests 申诉."""
 
-    state: Literal["pending", "upheld", "overturned"]
+    state: AppealState
     grounds: str
     appealed_at: Timestamp
     opinion: str | None = Field(description="The answer's; null while pending")
@@ -968,7 +970,48 @@ class ContractChangePage(Answer):
 class Domain(Answer):
     id: str
     name: str
-    automatic_types: list[str] = Field(description="Certificate types whose GREEN entries are approved by rule")
+    automatic_types: list[str] = Field(
+        description="Review mode AUTOMATIC: certificate types whose GREEN entries are approved by rule; all others are MANUAL"
+    )
+    state: DomainState = Field(description="A closed domain takes no new pushes")
+    registered_at: Timestamp
+
+
+class RegisteredDomain(Domain):
+    """A domain with what its own system needs: an account at NATS of its own."""
+
+    push_subject: str
+    review_subject: str
+    credentials_file: str = Field(description="On the machine that runs the suite")
+
+
+class DomainRequest(Body):
+    id: Short = Field(description="Lower-case letters, digits and hyphens")
+    name: Short
+    automatic_types: Annotated[list[Short], Field(max_length=500)] = []
+
+
+class DomainChange(Body):
+    name: Short
+    automatic_types: Annotated[list[Short], Field(max_length=500)]
+    state: DomainState
+
+
+class RoleHolder(Answer):
+    """An account that holds a role."""
+
+    account_id: str
+    name: str
+    phone: str | None = Field(description="Masked; null for a company's key", examples=["138****0000"])
+
+
+class RoleHolderPage(Answer):
+    items: list[RoleHolder]
+    next_cursor: str | None
+
+
+class RoleGrant(Body):
+    phone: Short = Field(description="The account's phone number")
 
 
 class DomainPage(Answer):
@@ -1028,6 +1071,13 @@ class Review(Answer):
     channel: Literal["REVIEWER", "SYSTEM", "RULE"] | None = Field(description="How the review came about")
     waiting_seconds: float = Field(description="For how long the domain has said nothing of a pending push")
     appeal: ReviewedAppeal | None
+
+
+class ReviewDetail(Review):
+    """A push with what the reviewer compares: where the document shows the fields, and both columns of the verification."""
+
+    marks: list[Mark]
+    verification: Verification
 
 
 class ReviewPage(Answer):

@@ -456,34 +456,66 @@ def activity(one: service_pb2.Activity) -> models.Activity:
 
 
 def domain(one: push_pb2.Domain) -> models.Domain:
-    return models.Domain(id=one.id, name=one.name, automatic_types=list(one.automatic_types))
+    return models.Domain(**_domain(one))
+
+
+def registered_domain(one: push_pb2.Domain, credentials_file: str) -> models.RegisteredDomain:
+    return models.RegisteredDomain(
+        **_domain(one), push_subject=one.push_subject, review_subject=one.review_subject, credentials_file=credentials_file
+    )
+
+
+def _domain(one: push_pb2.Domain) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "automatic_types": list(one.automatic_types),
+        "state": "closed" if one.closed else "active",
+        "registered_at": moment(one.registered_at),
+    }
+
+
+def role_holder(one: identity_pb2.RoleHolder) -> models.RoleHolder:
+    return models.RoleHolder(account_id=one.account_id, name=one.name, phone=one.masked_phone or None)
 
 
 def review(one: push_pb2.Push) -> models.Review:
-    return models.Review(
-        id=one.id,
-        certificate_id=one.certificate_id,
-        domain_id=one.domain_id,
-        number=one.number,
-        state=word(one.state),
-        delivery=word(one.delivery or "requested"),
-        holder=holder(one.holder),
-        type=one.type,
-        version=one.version,
-        unique_code=one.unique_code,
-        light=light(one.light),
-        fields=masked_fields(one.type, one.fields),
-        document=document(one.document) if one.HasField("document") else None,
-        seal=seal(one.seal) if one.HasField("seal") else None,
-        pushed_at=moment(one.pushed_at),
-        reviewed_at=moment(one.reviewed_at) if one.HasField("reviewed_at") else None,
-        opinion=one.opinion or None,
-        reviewer_id=one.reviewer_id or None,
-        channel=word(one.channel or None),
-        waiting_seconds=one.waiting_seconds,
-        reasons=reasons(one.reasons),
-        appeal=reviewed_appeal(one.appeal) if one.HasField("appeal") else None,
-    )
+    return models.Review(**_review(one))
+
+
+def review_detail(one: push_pb2.Push, accepted: service_pb2.Accepted) -> models.ReviewDetail:
+    def shown(name: str, value: str) -> str:
+        return masked_fields(one.type, {name: value})[name]
+
+    marks = [models.Mark(field=mark.field, page=mark.page, box=box(mark.box)) for mark in accepted.marks]
+    return models.ReviewDetail(**_review(one), marks=marks, verification=_verification(accepted.verification, shown))
+
+
+def _review(one: push_pb2.Push) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "certificate_id": one.certificate_id,
+        "domain_id": one.domain_id,
+        "number": one.number,
+        "state": word(one.state),
+        "delivery": word(one.delivery or "requested"),
+        "holder": holder(one.holder),
+        "type": one.type,
+        "version": one.version,
+        "unique_code": one.unique_code,
+        "light": light(one.light),
+        "fields": masked_fields(one.type, one.fields),
+        "document": document(one.document) if one.HasField("document") else None,
+        "seal": seal(one.seal) if one.HasField("seal") else None,
+        "pushed_at": moment(one.pushed_at),
+        "reviewed_at": moment(one.reviewed_at) if one.HasField("reviewed_at") else None,
+        "opinion": one.opinion or None,
+        "reviewer_id": one.reviewer_id or None,
+        "channel": word(one.channel or None),
+        "waiting_seconds": one.waiting_seconds,
+        "reasons": reasons(one.reasons),
+        "appeal": reviewed_appeal(one.appeal) if one.HasField("appeal") else None,
+    }
 
 
 def reviewed_appeal(one: push_pb2.Appeal) -> models.ReviewedAppeal:
@@ -540,7 +572,12 @@ def export(one: transfer_pb2.Export) -> models.Export:
 
 
 def history_item(
-    one: service_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str], type_code: str, *, masked: bool
+    one: service_pb2.HistoryItem | push_pb2.HistoryItem,
+    names: Mapping[str, str],
+    domains: Mapping[str, str],
+    type_code: str,
+    *,
+    masked: bool,
 ) -> models.HistoryItem:
     """One line of the operation record. ``names`` are accounts' and ``domains`` domains', by id."""
     actions = _keys("gateway.action")
@@ -550,7 +587,7 @@ def history_item(
         actor=_actor(one, names, domains),
         action=texts.text(f"gateway.action.{one.type}") if one.type in actions else one.type,
         type=one.type,
-        summary=_summary(one, domains),
+        summary=_summary(one, names, domains),
         changes=[_change(change, type_code, masked) for change in json.loads(one.changes_json or "[]")],
         version=one.version,
         event_id=one.event_id,
@@ -576,23 +613,9 @@ def version(one: service_pb2.CertificateVersion, type_code: str, *, masked: bool
     )
 
 
-def actor_of(one: service_pb2.HistoryItem) -> tuple[str, str]:
-    """(kind, id) of who did what an event tells. A review is the reviewer's, whoever wrote it into the certificate's log."""
-    if one.type == "ReviewRecorded":
-        event = json.loads(one.event_json or "{}")
-        match event.get("channel"):
-            case "REVIEWER":
-                return "account", str(event.get("reviewer_id", ""))
-            case "SYSTEM":
-                return "domain_system", str(event.get("domain_id", ""))
-            case "RULE":
-                return "service", "push"
-    return one.actor_kind, one.actor_id
-
-
-def _actor(one: service_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str]) -> models.Actor:
-    kind, actor_id = actor_of(one)
-    match kind:
+def _actor(one: service_pb2.HistoryItem | push_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str]) -> models.Actor:
+    actor_id = one.actor_id
+    match one.actor_kind:
         case "account":
             return models.Actor(kind="account", id=actor_id, name=names.get(actor_id) or texts.text("gateway.actor.erased"))
         case "service":
@@ -603,7 +626,12 @@ def _actor(one: service_pb2.HistoryItem, names: Mapping[str, str], domains: Mapp
     return models.Actor(kind="unknown", id=actor_id, name=texts.text("gateway.actor.service"))
 
 
-def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
+def account_named(one: push_pb2.HistoryItem) -> str:
+    """The account that an event is about; empty where it is about none."""
+    return str(json.loads(one.event_json or "{}").get("account_id", ""))
+
+
+def _summary(one: service_pb2.HistoryItem | push_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str]) -> str:
     if one.type not in _keys("gateway.summary"):
         return texts.text(f"gateway.action.{one.type}") if one.type in _keys("gateway.action") else one.type
     event: dict[str, Any] = json.loads(one.event_json or "{}")
@@ -628,6 +656,8 @@ def _summary(one: service_pb2.HistoryItem, domains: Mapping[str, str]) -> str:
         "state": _word("gateway.push", str(event.get("state", "")).lower()),
         "decision": _word("gateway.push", str(event.get("decision", ""))),
         "opinion": str(event.get("opinion", "")),
+        "account": names.get(str(event.get("account_id", "")), ""),
+        "name": str(event.get("name", "")),
         "grounds": str(event.get("grounds", "")),
         "version": str(event.get("version", "")),
         "category": _category(str(event.get("category", ""))),

@@ -49,6 +49,8 @@ def evolve_account(state: Account, event: Any, recorded_at: datetime) -> Account
             return replace(state, subject_ids=(*state.subject_ids, event.subject_id))
         case events_pb2.RoleGranted():
             return replace(state, roles=(*state.roles, (event.role, event.domain_id)))
+        case events_pb2.RoleRevoked():
+            return replace(state, roles=tuple(one for one in state.roles if one != (event.role, event.domain_id)))
         case events_pb2.AccountErased():
             return Account(opened=True, erased=True)
     raise TypeError(f"{type(event).__name__} is no event of an account")
@@ -108,6 +110,17 @@ def grant_role(state: Account, *, account_id: str, role: str, domain_id: str) ->
     if (role, domain_id) in state.roles:
         return []
     return [events_pb2.RoleGranted(account_id=account_id, role=role, domain_id=domain_id)]
+
+
+def revoke_role(state: Account, *, account_id: str, role: str, domain_id: str) -> list[Message]:
+    """The account loses a role; one that it hasn't is no error. Raises ``role_unknown``, ``not_found``."""
+    if role not in ROLES:
+        raise YunkuError("role_unknown", field="/role")
+    if not state.opened:
+        raise YunkuError("not_found")
+    if (role, domain_id) not in state.roles:
+        return []
+    return [events_pb2.RoleRevoked(account_id=account_id, role=role, domain_id=domain_id)]
 
 
 def erase_account(state: Account, *, account_id: str) -> list[Message]:

@@ -105,7 +105,7 @@ async def register_account(
     # The same command repeated finds the same person's key; another registration of the number is another person.
     key = await means.keyring.person(ids.derived("account-person", command))
     encoded = await means.passwords.hash(password)
-    reply = service_pb2.RegisterAccountResponse(account_id=str(account_id), name=name, masked_phone=f"{phone[:3]}****{phone[-4:]}")
+    reply = service_pb2.RegisterAccountResponse(account_id=str(account_id), name=name, masked_phone=queries.masked_phone(phone))
     outcome = await means.log.execute(
         ACCOUNT,
         account_id,
@@ -139,6 +139,30 @@ async def grant_role(means: Means, request: service_pb2.GrantRoleRequest, contex
     )
     response: service_pb2.GrantRoleResponse = outcome.response
     return response
+
+
+async def revoke_role(means: Means, request: service_pb2.RevokeRoleRequest, context: CallContext) -> None:
+    """Takes a role back: the account's next request is already without it."""
+    _require_administrator(context)
+    account_id = _id(request.account_id)
+    await means.log.execute(
+        ACCOUNT,
+        account_id,
+        lambda state: domain.revoke_role(state, account_id=str(account_id), role=request.role, domain_id=request.domain_id),
+        context,
+    )
+
+
+async def role_holders(
+    means: Means, request: service_pb2.ListRoleHoldersRequest, context: CallContext
+) -> service_pb2.ListRoleHoldersResponse:
+    """Who holds a role; for administrators and auditors. Raises ``role_missing``, ``role_unknown``."""
+    if not context.caller.has_role("AUDITOR"):
+        _require_administrator(context)
+    if request.role not in domain.ROLES:
+        raise YunkuError("role_unknown", field="/role")
+    role = f"{request.role}:{request.domain_id}" if request.domain_id else request.role
+    return service_pb2.ListRoleHoldersResponse(holders=await queries.role_holders(means.log.pool, means.keyring, role, NAME, PHONE))
 
 
 async def erase_account(means: Means, request: service_pb2.EraseAccountRequest, context: CallContext) -> None:

@@ -64,6 +64,7 @@ ACCOUNT = Aggregate(
         events_pb2.KeyAccountOpened,
         events_pb2.MembershipGranted,
         events_pb2.RoleGranted,
+        events_pb2.RoleRevoked,
         events_pb2.AccountErased,
     ),
     projections=(StateProjection(tables.accounts, version=1, row=account_row),),

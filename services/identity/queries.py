@@ -46,6 +46,10 @@ _NAMES: Final = """
 SELECT a.account_id, a.company_name, a.name, k.person_id, k.wrapped_key
 FROM accounts a LEFT JOIN person_keys k USING (person_id) WHERE a.account_id = ANY(%s)
 """
+_HOLDERS: Final = """
+SELECT a.account_id, a.company_name, a.name, a.phone, k.person_id, k.wrapped_key
+FROM accounts a LEFT JOIN person_keys k USING (person_id) WHERE a.roles @> %s::text[] ORDER BY a.account_id LIMIT 1000
+"""
 
 
 async def authenticate(pool: Pool, text: str, now: datetime) -> service_pb2.AuthenticateResponse:
@@ -102,6 +106,26 @@ async def account_names(pool: Pool, keyring: Keyring, account_ids: Sequence[str]
             except NotReadable:
                 continue
     return names
+
+
+async def role_holders(pool: Pool, keyring: Keyring, role: str, name_purpose: str, phone_purpose: str) -> list[service_pb2.RoleHolder]:
+    """The accounts that hold a role ("ROLE" or "ROLE:domain"), by id; erased ones hold none."""
+    async with pool.connection() as connection:
+        rows = await (await connection.execute(_HOLDERS, ([role],), prepare=True)).fetchall()
+    holders = []
+    for account_id, company_name, name, phone, person_id, wrapped in rows:
+        holder = service_pb2.RoleHolder(account_id=str(account_id), name=company_name)
+        if name is not None and phone is not None and wrapped is not None:
+            key = keyring.unwrap(person_id, bytes(wrapped))
+            holder.name = key.decrypt(kernel_pb2.EncryptedValue.FromString(bytes(name)), name_purpose)
+            holder.masked_phone = masked_phone(key.decrypt(kernel_pb2.EncryptedValue.FromString(bytes(phone)), phone_purpose))
+        holders.append(holder)
+    return holders
+
+
+def masked_phone(phone: str) -> str:
+    """138****0000"""
+    return f"{phone[:3]}****{phone[-4:]}"
 
 
 @dataclass(frozen=True)

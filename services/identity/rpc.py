@@ -58,6 +58,13 @@ class IdentityService(service_pb2_grpc.IdentityServiceServicer):
     async def GrantRole(self, request: service_pb2.GrantRoleRequest, _: Any) -> service_pb2.GrantRoleResponse:
         return await handlers.grant_role(self._means, request, context.current())
 
+    async def RevokeRole(self, request: service_pb2.RevokeRoleRequest, _: Any) -> service_pb2.RevokeRoleResponse:
+        await handlers.revoke_role(self._means, request, context.current())
+        return service_pb2.RevokeRoleResponse()
+
+    async def ListRoleHolders(self, request: service_pb2.ListRoleHoldersRequest, _: Any) -> service_pb2.ListRoleHoldersResponse:
+        return await handlers.role_holders(self._means, request, context.current())
+
     async def EraseAccount(self, request: service_pb2.EraseAccountRequest, _: Any) -> service_pb2.EraseAccountResponse:
         await handlers.erase_account(self._means, request, context.current())
         return service_pb2.EraseAccountResponse()

@@ -234,8 +234,8 @@ def appeal_decided_id(push_id: str) -> str:
     return f"{push_id}:appeal-decided"
 
 
-def requested(push: domain.Push, catalogue: Catalogue, *, automatic: bool) -> PushRequestedEvent:
-    """The event of an opened push; ``automatic`` says whether the domain reviews the type by rule."""
+def requested(push: domain.Push, catalogue: Catalogue) -> PushRequestedEvent:
+    """The event of an opened push."""
     opened = push.opened
     assert opened is not None
     kind = catalogue.type(opened.type) if catalogue.has_type(opened.type) else None
@@ -266,7 +266,7 @@ def requested(push: domain.Push, catalogue: Catalogue, *, automatic: bool) -> Pu
             sealed_at=_moment(opened.seal.signed_at_us) if sealed else None,
             signer=opened.seal.signer_name or None if sealed else None,
             pushed_at=pushed_at,
-            review="automatic" if automatic and opened.light == types_pb2.LIGHT_GREEN else "manual",
+            review="automatic" if opened.automatic and opened.light == types_pb2.LIGHT_GREEN else "manual",
             review_subject=review_subject(opened.domain_id),
         ),
     )

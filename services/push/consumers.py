@@ -1,21 +1,24 @@
 """What companies ask of domains (certificate), and who may act for which company (identity)."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
 from yunku.certificate.v1 import events_pb2 as certificate_events_pb2
 from yunku.identity.v1 import events_pb2 as identity_events_pb2
+from yunku.kernel.v1 import kernel_pb2
 from yunku.push.v1 import events_pb2
 
 import catalogue
 from kernel.bus.consumer import Subscription
-from kernel.context import CallContext
+from kernel.context import CallContext, Caller
 from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.hashing import microseconds
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, Transaction
 from services.push import domain
-from services.push.projections import PUSH
+from services.push.handlers import reviews_by_rule, stream_of
+from services.push.projections import DOMAIN, PUSH
 from services.push.tables import memberships
 
 
@@ -39,6 +42,8 @@ def subscriptions(log: EventLog) -> list[Subscription]:
             document=request.document if request.HasField("document") else None,
             seal=request.seal if request.HasField("seal") else None,
             requested_at_us=microseconds(event.recorded_at),
+            # As the domain's rules are now: a later change of them is for later pushes.
+            automatic=await reviews_by_rule(transaction, request.domain_id, request.type),
         )
         await log.execute(
             PUSH,
@@ -64,6 +69,21 @@ def subscriptions(log: EventLog) -> list[Subscription]:
         row = insert(memberships).values(account_id=granted.account_id, subject_id=granted.subject_id)
         await transaction.connection.execute(*render(row.on_conflict_do_nothing()))
 
+    async def on_role(event: RecordedEvent, transaction: Transaction, context: CallContext) -> None:
+        role: identity_events_pb2.RoleGranted | identity_events_pb2.RoleRevoked = event.data
+        if role.role != "REVIEWER" or not domain.DOMAIN_ID.fullmatch(role.domain_id):
+            return
+        admitted = isinstance(role, identity_events_pb2.RoleGranted)
+        # The record names the administrator who gave or took the role.
+        actor = Caller(kind="account" if event.meta.actor_kind == kernel_pb2.ACTOR_KIND_ACCOUNT else "service", id=event.meta.actor_id)
+        await log.execute(
+            DOMAIN,
+            stream_of(role.domain_id),
+            lambda state: domain.record_reviewer(state, domain_id=role.domain_id, account_id=role.account_id, admitted=admitted),
+            replace(context, caller=actor),
+            transaction=transaction,
+        )
+
     return [
         Subscription(
             "certificate",
@@ -73,5 +93,13 @@ def subscriptions(log: EventLog) -> list[Subscription]:
                 certificate_events_pb2.PushWithdrawalRequested: on_withdrawal,
             },
         ),
-        Subscription("identity", identity_events_pb2, {identity_events_pb2.MembershipGranted: on_membership}),
+        Subscription(
+            "identity",
+            identity_events_pb2,
+            {
+                identity_events_pb2.MembershipGranted: on_membership,
+                identity_events_pb2.RoleGranted: on_role,
+                identity_events_pb2.RoleRevoked: on_role,
+            },
+        ),
     ]

@@ -1,6 +1,7 @@
 """What may happen to domains and pushes: pure decisions over frozen states."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -45,19 +46,44 @@ _PHONE: Final = re.compile(r"(?<!\d)(1[3-9]\d)(\d{4})(\d{4})(?!\d)")
 
 @dataclass(frozen=True)
 class Domain:
-    """One authority that uses the register; ``registered_at`` is None as long as the stream has no event."""
+    """One authority that uses the register; ``registered_at`` is None until it is registered (its reviewers may be known before).
+
+    ``version`` counts its registration and its changes.
+    """
 
     domain_id: str = ""
     name: str = ""
     automatic_types: tuple[str, ...] = ()
+    closed: bool = False
+    version: int = 0
     registered_at: datetime | None = None
+    reviewers: frozenset[str] = frozenset()
 
 
 def evolve_domain(state: Domain, event: Any, recorded_at: datetime) -> Domain:
     """The domain after ``event``."""
     match event:
         case events_pb2.DomainRegistered():
-            return Domain(event.domain_id, event.name, tuple(event.automatic_types), recorded_at)
+            return replace(
+                state,
+                domain_id=event.domain_id,
+                name=event.name,
+                automatic_types=tuple(event.automatic_types),
+                version=1,
+                registered_at=recorded_at,
+            )
+        case events_pb2.DomainChanged():
+            return replace(
+                state,
+                name=event.name,
+                automatic_types=tuple(event.automatic_types),
+                closed=event.closed,
+                version=state.version + 1,
+            )
+        case events_pb2.ReviewerAdmitted():
+            return replace(state, reviewers=state.reviewers | {event.account_id})
+        case events_pb2.ReviewerDismissed():
+            return replace(state, reviewers=state.reviewers - {event.account_id})
     raise TypeError(f"{type(event).__name__} is no event of a domain")
 
 
@@ -69,18 +95,51 @@ def register_domain(state: Domain, *, domain_id: str, name: str, automatic_types
     """
     if not DOMAIN_ID.fullmatch(domain_id):
         raise YunkuError("value_invalid", field="/id")
-    name = name.strip()
-    if not 1 <= len(name) <= MAX_NAME or _UNPRINTABLE.search(name) or "\n" in name:
-        raise YunkuError("name_malformed", field="/name")
-    unknown = [number for number, code in enumerate(automatic_types) if not catalogue.has_type(code)]
-    if unknown:
-        raise YunkuError("type_unknown", errors=[FieldError(f"/automatic_types/{number}", "type_unknown") for number in unknown[:50]])
-    types = tuple(sorted(set(automatic_types)))
+    name, types = _name(name), _types(automatic_types, catalogue)
     if state.registered_at is not None:
         if (state.name, state.automatic_types) != (name, types):
             raise YunkuError("domain_registered", field="/id")
         return []
     return [events_pb2.DomainRegistered(domain_id=domain_id, name=name, automatic_types=types)]
+
+
+def change_domain(
+    state: Domain, *, name: str, automatic_types: Sequence[str], closed: bool, expected_version: int, catalogue: Catalogue
+) -> list[Message]:
+    """Changes what a domain is called and how it reviews, from the next push on; closes or opens it.
+
+    Raises ``not_found``, ``version_conflict``, ``name_malformed``, ``type_unknown``.
+    """
+    if state.registered_at is None:
+        raise YunkuError("not_found")
+    if expected_version and expected_version != state.version:
+        raise YunkuError("version_conflict")
+    name, types = _name(name), _types(automatic_types, catalogue)
+    if (state.name, state.automatic_types, state.closed) == (name, types, closed):
+        return []
+    return [events_pb2.DomainChanged(domain_id=state.domain_id, name=name, automatic_types=types, closed=closed)]
+
+
+def record_reviewer(state: Domain, *, domain_id: str, account_id: str, admitted: bool) -> list[Message]:
+    """Takes in who may review for the domain (identity decides), for its record."""
+    if admitted == (account_id in state.reviewers):
+        return []
+    event = events_pb2.ReviewerAdmitted if admitted else events_pb2.ReviewerDismissed
+    return [event(domain_id=domain_id, account_id=account_id)]
+
+
+def _name(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= MAX_NAME or _UNPRINTABLE.search(name) or "\n" in name:
+        raise YunkuError("name_malformed", field="/name")
+    return name
+
+
+def _types(codes: Sequence[str], catalogue: Catalogue) -> tuple[str, ...]:
+    unknown = [number for number, code in enumerate(codes) if not catalogue.has_type(code)]
+    if unknown:
+        raise YunkuError("type_unknown", errors=[FieldError(f"/automatic_types/{number}", "type_unknown") for number in unknown[:50]])
+    return tuple(sorted(set(codes)))
 
 
 # -- pushes ------------------------------------------------------------------------------------------------------------
@@ -151,8 +210,8 @@ def open_push(state: Push, opened: events_pb2.PushOpened) -> list[Message]:
     return [] if state.opened is not None else [opened]
 
 
-def deliver(state: Push, *, stream_sequence: int, automatic: bool) -> list[Message]:
-    """The domain's stream has the push. With ``automatic`` (the domain reviews the type by rule) a GREEN one is approved at once."""
+def deliver(state: Push, *, stream_sequence: int) -> list[Message]:
+    """The domain's stream has the push. Where the domain reviewed the type by rule when it arrived, a GREEN one is approved at once."""
     opened = state.opened
     if opened is None or state.delivered_at is not None:
         return []
@@ -165,7 +224,7 @@ def deliver(state: Push, *, stream_sequence: int, automatic: bool) -> list[Messa
             subject_id=opened.holder.subject_id,
         )
     ]
-    if automatic and state.state == PENDING and opened.light == types_pb2.LIGHT_GREEN:
+    if opened.automatic and state.state == PENDING and opened.light == types_pb2.LIGHT_GREEN:
         events.append(_reviewed(opened, "approved", "", events_pb2.REVIEW_CHANNEL_RULE, opened.domain_id))
     return events
 
@@ -370,6 +429,11 @@ def masked(catalogue: Catalogue, type_code: str, fields: Mapping[str, str]) -> d
         else:
             result[name] = _without_numbers(value)
     return result
+
+
+def folded(text: str) -> str:
+    """As it is searched: width and case don't matter."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _without_numbers(text: str) -> str:

@@ -62,9 +62,7 @@ async def register_domain(
 
     Raises ``role_missing`` unless an administrator or a service asks, and what ``domain.register_domain`` raises.
     """
-    caller = context.caller
-    if caller.kind != "service" or caller.id == GATEWAY:  # the gateway by itself is whoever has no session
-        caller.require_role("ADMINISTRATOR")
+    _require_administrator(context.caller)
     known = catalogue.load()
     outcome = await log.execute(
         DOMAIN,
@@ -74,7 +72,7 @@ async def register_domain(
         ),
         context,
         respond=lambda state, version: service_pb2.RegisterDomainResponse(
-            domain=domain_message(state.domain_id, state.name, state.automatic_types),
+            domain=domain_message(state),
             credentials_file=str((keyring.domain_directory(state.domain_id) / "system.creds").absolute()),
         ),
     )
@@ -82,15 +80,47 @@ async def register_domain(
     return response
 
 
-def domain_message(domain_id: str, name: str, automatic_types: tuple[str, ...] | list[str]) -> service_pb2.Domain:
-    """A domain as callers see it."""
-    return service_pb2.Domain(
-        id=domain_id,
-        name=name,
-        automatic_types=automatic_types,
-        push_subject=push_subject(domain_id),
-        review_subject=review_subject(domain_id),
+async def change_domain(log: EventLog, request: service_pb2.ChangeDomainRequest, context: CallContext) -> service_pb2.ChangeDomainResponse:
+    """Changes a domain. Raises ``role_missing`` unless an administrator or a service asks, and what ``domain.change_domain`` raises."""
+    _require_administrator(context.caller)
+    known = catalogue.load()
+    outcome = await log.execute(
+        DOMAIN,
+        stream_of(request.id),
+        lambda state: domain.change_domain(
+            state,
+            name=request.name,
+            automatic_types=request.automatic_types,
+            closed=request.closed,
+            expected_version=request.expected_version,
+            catalogue=known,
+        ),
+        context,
+        respond=lambda state, version: service_pb2.ChangeDomainResponse(domain=domain_message(state)),
     )
+    response: service_pb2.ChangeDomainResponse = outcome.response
+    return response
+
+
+def _require_administrator(caller: Caller) -> None:
+    if caller.kind != "service" or caller.id == GATEWAY:  # the gateway by itself is whoever has no session
+        caller.require_role("ADMINISTRATOR", "")
+
+
+def domain_message(state: domain.Domain) -> service_pb2.Domain:
+    """A domain as callers see it."""
+    message = service_pb2.Domain(
+        id=state.domain_id,
+        name=state.name,
+        automatic_types=state.automatic_types,
+        push_subject=push_subject(state.domain_id),
+        review_subject=review_subject(state.domain_id),
+        closed=state.closed,
+        version=state.version,
+    )
+    if state.registered_at is not None:
+        message.registered_at.FromDatetime(state.registered_at)
+    return message
 
 
 # -- reviews by people -------------------------------------------------------------------------------------------------
@@ -241,11 +271,10 @@ async def sent(log: EventLog, notice_id: str, push: list[RecordedEvent] | None, 
         if push is None:
             return
         opened: events_pb2.PushOpened = push[0].data
-        automatic = await reviews_by_rule(transaction, opened.domain_id, opened.type)
         await log.execute(
             PUSH,
             push[0].stream_id,
-            lambda state: domain.deliver(state, stream_sequence=stream_sequence, automatic=automatic),
+            lambda state: domain.deliver(state, stream_sequence=stream_sequence),
             _caused_by(push[0], Caller(kind="service", id=log.service)),
             transaction=transaction,
             subject_id=opened.holder.subject_id,

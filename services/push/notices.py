@@ -16,7 +16,7 @@ from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, fold
 from services.push import cloudevents
 from services.push.projections import PUSH
-from services.push.tables import domains, followed, notices, pushes
+from services.push.tables import followed, notices, pushes
 
 #: Events that are followed in one transaction, and notices that are read for one domain at once.
 BATCH = 200
@@ -122,11 +122,7 @@ async def message(log: EventLog, notice: Notice) -> tuple[bytes, list[RecordedEv
     if notice.kind == "appeal_decided":
         return cloudevents.encode(cloudevents.appeal_decided(state)), None
     assert state.opened is not None
-    query = select(domains.c.automatic_types).where(domains.c.domain_id == state.opened.domain_id)
-    async with log.pool.connection() as connection:
-        row = await (await connection.execute(*render(query), prepare=True)).fetchone()
-    automatic = row is not None and state.opened.type in row[0]
-    return cloudevents.encode(cloudevents.requested(state, catalogue.load(), automatic=automatic)), events
+    return cloudevents.encode(cloudevents.requested(state, catalogue.load())), events
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ def domain_row(stream_id: UUID, state: domain.Domain, version: int) -> Mapping[s
         "domain_id": state.domain_id,
         "name": state.name,
         "automatic_types": list(state.automatic_types),
+        "closed": state.closed,
+        "version": state.version,
         "registered_at": state.registered_at,
         "revision": version,
     }
@@ -37,6 +39,8 @@ def push_row(stream_id: UUID, state: domain.Push, version: int) -> Mapping[str, 
         "certificate_id": opened.certificate_id,
         "domain_id": opened.domain_id,
         "subject_id": opened.holder.subject_id,
+        "type": opened.type,
+        "searched": domain.folded(f"{opened.unique_code} {opened.holder.uscc} {opened.holder.name}"),
         "state": state.state,
         "opened_at": state.opened_at,
         "delivered_at": state.delivered_at,
@@ -62,8 +66,8 @@ DOMAIN = Aggregate(
     name="domain",
     initial=domain.Domain(),
     evolve=domain.evolve_domain,
-    events=(events_pb2.DomainRegistered,),
-    projections=(StateProjection(tables.domains, version=1, row=domain_row),),
+    events=(events_pb2.DomainRegistered, events_pb2.DomainChanged, events_pb2.ReviewerAdmitted, events_pb2.ReviewerDismissed),
+    projections=(StateProjection(tables.domains, version=2, row=domain_row),),
 )
 PUSH = Aggregate(
     name="push",

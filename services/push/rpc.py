@@ -33,6 +33,12 @@ class PushService(service_pb2_grpc.PushServiceServicer):
     async def GetDomain(self, request: service_pb2.GetDomainRequest, _: Any) -> service_pb2.GetDomainResponse:
         return await queries.get_domain(self._log, request.domain_id)
 
+    async def ChangeDomain(self, request: service_pb2.ChangeDomainRequest, _: Any) -> service_pb2.ChangeDomainResponse:
+        return await handlers.change_domain(self._log, request, context.current())
+
+    async def GetDomainHistory(self, request: service_pb2.GetDomainHistoryRequest, _: Any) -> service_pb2.GetDomainHistoryResponse:
+        return await queries.domain_history(self._log, request.domain_id, context.current().caller)
+
     async def ListReviews(self, request: service_pb2.ListReviewsRequest, _: Any) -> service_pb2.ListReviewsResponse:
         return await queries.list_reviews(self._log, request, context.current().caller)
 

@@ -1,6 +1,6 @@
 """The read models of domains and pushes, and the tables of the work between the register and its domains."""
 
-from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid, text
+from sqlalchemy import ARRAY, BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid, text
 
 metadata = MetaData()
 
@@ -11,6 +11,9 @@ domains = Table(
     Column("domain_id", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("automatic_types", ARRAY(Text), nullable=False),
+    Column("closed", Boolean, nullable=False),
+    # Counts its registration and its changes
+    Column("version", Integer, nullable=False),
     Column("registered_at", DateTime(timezone=True), nullable=False),
     Column("revision", Integer, nullable=False),
 )
@@ -22,6 +25,9 @@ pushes = Table(
     Column("certificate_id", Text, nullable=False),
     Column("domain_id", Text, nullable=False),
     Column("subject_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    # What reviewers search: unique code, USCC and name of the company, folded
+    Column("searched", Text, nullable=False),
     # pending, approved, rejected or withdrawn
     Column("state", Text, nullable=False),
     Column("opened_at", DateTime(timezone=True), nullable=False),

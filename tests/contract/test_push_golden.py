@@ -30,7 +30,7 @@ def test_every_event_type_has_its_golden_payload_in_every_version() -> None:
         assert {f"{name}-{version}" for version in range(1, TYPES.current_version(f"yunku.push.v1.{name}") + 1)} <= written
 
 
-@pytest.mark.parametrize("name", [name for name in EVENTS if name != "DomainRegistered"])
+@pytest.mark.parametrize("name", [name for name in EVENTS if not name.startswith(("Domain", "Reviewer"))])
 def test_what_was_written_of_a_push_says_today_what_it_said(name: str) -> None:
     read = event(name)
     assert (read.push_id, read.domain_id) == (PUSH, "ln-bidding")
@@ -42,6 +42,11 @@ def test_values_are_what_they_were() -> None:
     registered = event("DomainRegistered")
     assert (registered.domain_id, registered.name) == ("ln-bidding", "辽宁省建设工程招标投标领域")
     assert list(registered.automatic_types) == ["business_license"]
+    changed = event("DomainChanged")
+    assert (changed.domain_id, changed.name, changed.closed) == ("ln-bidding", "辽宁省招标投标领域", True)
+    assert list(changed.automatic_types) == ["business_license"]
+    for name in ("ReviewerAdmitted", "ReviewerDismissed"):
+        assert (event(name).domain_id, event(name).account_id) == ("ln-bidding", "0193f000-0000-7000-8000-00000000a001")
     opened = event("PushOpened")
     assert (opened.number, opened.version, opened.light, opened.unique_code) == (2, 7, types_pb2.LIGHT_GREEN, "A0123456789B")
     assert dict(opened.fields) == {"company_name": "沈阳测试建设有限公司", "certificate_no": "210102********1234"}

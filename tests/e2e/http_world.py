@@ -35,6 +35,7 @@ class Api:
         self.http = httpx.Client(base_url=url, timeout=90, trust_env=False)
         self.token = token
         self.subject_id = ""
+        self.phone = ""
 
     def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One call. Fails when the answer isn't as documented, whatever it is."""
@@ -94,7 +95,7 @@ class World:
         code = api.ask("POST", "/api/v1/phone-codes", 201, json={"phone": phone})["code"]
         api.ask("POST", "/api/v1/accounts", 201, json={"phone": phone, "code": code, "password": PASSWORD, "name": "王测试"})
         session = api.ask("POST", "/api/v1/sessions", 201, json={"method": "password", "phone": phone, "password": PASSWORD})
-        api.token = session["token"]
+        api.token, api.phone = session["token"], phone
         return api
 
     def company(self, api: Api | None = None, kind: str = "BIDDER") -> Api:
@@ -128,6 +129,14 @@ class World:
     def reviewer(self) -> Api:
         """A session of the demo domain's reviewer."""
         who = self.demo["reviewer"]
+        api = Api(self.url)
+        asked = {"method": "password", "phone": who["phone"], "password": who["password"]}
+        api.token = api.ask("POST", "/api/v1/sessions", 201, json=asked)["token"]
+        return api
+
+    def administrator(self) -> Api:
+        """A session of the register's administrator."""
+        who = self.demo["administrator"]
         api = Api(self.url)
         asked = {"method": "password", "phone": who["phone"], "password": who["password"]}
         api.token = api.ask("POST", "/api/v1/sessions", 201, json=asked)["token"]

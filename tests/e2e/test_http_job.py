@@ -168,6 +168,11 @@ def test_a_person_reviews(world: World, operator: Api, green: str) -> None:
     review = f"/api/v1/reviews/{push['id']}"
     shown = eventually(lambda: (lambda got: got.json() if got.status_code == 200 else None)(reviewer.send("GET", review)))
     assert (shown["state"], shown["light"], shown["channel"]) == ("pending", "GREEN", None)
+    # What the company saw: the marks, and both columns of the verification.
+    own = operator.ask("GET", green)
+    assert shown["marks"] == own["marks"]
+    assert shown["verification"] == own["verification"]
+    assert shown["verification"]["fields"]["company_name"]["recognised"]
     assert push["id"] in [one["id"] for one in reviewer.ask("GET", "/api/v1/reviews", params={"state": "pending"})["items"]]
     assert reviewer.send("GET", f"{review}/document").content == operator.send("GET", f"{green}/document").content
     assert reviewer.send("GET", f"{review}/sealed.pdf").content == operator.send("GET", f"{green}/sealed.pdf").content

@@ -164,6 +164,24 @@ async def test_green_of_an_automatic_type_is_approved_by_rule_and_nothing_else(r
             assert "Reviewed" not in await registry.until(one.push_id, "PushDelivered")
 
 
+async def test_a_change_of_a_domains_rules_is_for_later_pushes(registry: Registry) -> None:
+    domain = await registry.domain()
+    before = await registry.push(domain.domain_id, light=GREEN)
+    await registry.until(before.push_id, "PushOpened")
+    with registry.calling(administrator()):
+        changed = await registry.stub.ChangeDomain(
+            service_pb2.ChangeDomainRequest(id=domain.domain_id, name="测试领域", automatic_types=["business_license"], expected_version=1)
+        )
+    assert (changed.domain.version, list(changed.domain.automatic_types)) == (2, ["business_license"])
+    after = await registry.push(domain.domain_id, light=GREEN)
+    await registry.until(after.push_id, "Reviewed")
+    assert reviewed(registry, after.push_id).channel == events_pb2.REVIEW_CHANNEL_RULE
+    assert "Reviewed" not in await registry.until(before.push_id, "PushDelivered")
+    for nobody in (reviewer(domain.domain_id), Caller("account", "a", roles=(("AUDITOR", ""),)), Caller("service", "gateway")):
+        with registry.calling(nobody), refused("role_missing"):
+            await registry.stub.ChangeDomain(service_pb2.ChangeDomainRequest(id=domain.domain_id, name="x"))
+
+
 # ---- what a domain may not do ----------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,21 @@ def test_roles_are_granted_once_to_accounts_that_exist() -> None:
             domain.grant_role(state, **command)
 
 
+def test_a_role_is_revoked_and_nothing_else() -> None:
+    granted = [events_pb2.RoleGranted(account_id="a", role="REVIEWER", domain_id=domain_id) for domain_id in ("d1", "d2")]
+    state = account(REGISTERED, *granted)
+    command = {"account_id": "a", "role": "REVIEWER", "domain_id": "d1"}
+    [event] = domain.revoke_role(state, **command)
+    assert event == events_pb2.RoleRevoked(account_id="a", role="REVIEWER", domain_id="d1")
+    after = domain.evolve_account(state, event, AT)
+    assert after.roles == (("REVIEWER", "d2"),)
+    assert domain.revoke_role(after, **command) == domain.revoke_role(account(REGISTERED, ERASED), **command) == []
+    with refused("not_found"):
+        domain.revoke_role(account(), **command)
+    with refused("role_unknown"):
+        domain.revoke_role(state, account_id="a", role="OWNER", domain_id="")
+
+
 def test_people_are_erased_and_companies_are_not() -> None:
     assert domain.erase_account(account(REGISTERED), account_id="a") == [ERASED]
     assert domain.erase_account(account(REGISTERED, ERASED), account_id="a") == []

@@ -45,7 +45,7 @@ def sent(event: cloudevents.CloudEvent) -> dict[str, Any]:
 
 
 def test_a_push_is_told_whole() -> None:
-    event = sent(cloudevents.requested(push(), catalogue.load(), automatic=False))
+    event = sent(cloudevents.requested(push(), catalogue.load()))
     data = event.pop("data")
     assert event == {
         "specversion": "1.0",
@@ -66,10 +66,12 @@ def test_a_push_is_told_whole() -> None:
 
 def test_an_automatic_review_is_announced_for_green_only() -> None:
     state = push()
-    assert cloudevents.requested(state, catalogue.load(), automatic=True).data.review == "automatic"
     assert state.opened is not None
+    assert cloudevents.requested(state, catalogue.load()).data.review == "manual"
+    state.opened.automatic = True
+    assert cloudevents.requested(state, catalogue.load()).data.review == "automatic"
     state.opened.light = types_pb2.LIGHT_YELLOW
-    assert cloudevents.requested(state, catalogue.load(), automatic=True).data.review == "manual"
+    assert cloudevents.requested(state, catalogue.load()).data.review == "manual"
 
 
 def test_a_type_that_left_the_catalogue_and_lacks_a_seal_can_still_be_told() -> None:
@@ -78,7 +80,7 @@ def test_a_type_that_left_the_catalogue_and_lacks_a_seal_can_still_be_told() -> 
     state.opened.type = "gone"
     state.opened.ClearField("seal")
     state.opened.ClearField("document")
-    data = sent(cloudevents.requested(state, catalogue.load(), automatic=False))["data"]
+    data = sent(cloudevents.requested(state, catalogue.load()))["data"]
     assert (data["type_label"], data["sealed_sha256"], data["sealed_at"], data["document_sha256"]) == ("gone", None, None, None)
     assert data["fields"]["uscc"]["label"] == "uscc"
 

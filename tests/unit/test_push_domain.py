@@ -19,7 +19,7 @@ ID = "0193f000-0000-7000-8000-00000000f001"
 SYSTEM, REVIEWER, RULE = events_pb2.REVIEW_CHANNEL_SYSTEM, events_pb2.REVIEW_CHANNEL_REVIEWER, events_pb2.REVIEW_CHANNEL_RULE
 
 
-def opened(light: types_pb2.Light.ValueType = types_pb2.LIGHT_YELLOW) -> events_pb2.PushOpened:
+def opened(light: types_pb2.Light.ValueType = types_pb2.LIGHT_YELLOW, automatic: bool = False) -> events_pb2.PushOpened:
     holder = types_pb2.Holder(subject_id="s1", name="沈阳测试建设有限公司")
     return events_pb2.PushOpened(
         push_id=ID,
@@ -30,6 +30,7 @@ def opened(light: types_pb2.Light.ValueType = types_pb2.LIGHT_YELLOW) -> events_
         type="business_license",
         version=7,
         light=light,
+        automatic=automatic,
     )
 
 
@@ -111,6 +112,41 @@ def test_a_registration_again_is_nothing_new_and_another_of_the_same_id_is_refus
         register(state, name="另一领域", types=["business_license"])
 
 
+def changed(state: domain.Domain, expected_version: int = 0, **values: Any) -> list[Message]:
+    asked = {"name": "招标投标领域", "automatic_types": [], "closed": False, **values}
+    return domain.change_domain(state, expected_version=expected_version, catalogue=catalogue.load(), **asked)
+
+
+def test_a_domain_changes_its_name_and_rules_and_closes() -> None:
+    state = domain.evolve_domain(domain.Domain(), register(domain.Domain())[0], AT)
+    assert changed(state) == changed(state, 1) == []
+    [event] = changed(state, 1, name=" 新名称 ", automatic_types=["business_license"], closed=True)
+    assert event == events_pb2.DomainChanged(domain_id="ln-bidding", name="新名称", automatic_types=["business_license"], closed=True)
+    after = domain.evolve_domain(state, event, AT)
+    assert (after.name, after.automatic_types, after.closed, after.version) == ("新名称", ("business_license",), True, 2)
+    with refused("version_conflict"):
+        changed(after, 1)
+    with refused("name_malformed", "/name"):
+        changed(after, name=" ")
+    with refused("type_unknown", "/automatic_types/0"):
+        changed(after, automatic_types=["nothing"])
+    with refused("not_found"):
+        changed(domain.Domain())
+
+
+def test_reviewers_are_recorded_once_each_also_before_the_domain() -> None:
+    admitted = events_pb2.ReviewerAdmitted(domain_id="ln-bidding", account_id="a1")
+    dismissed = events_pb2.ReviewerDismissed(domain_id="ln-bidding", account_id="a1")
+    state = domain.Domain()
+    for event, again in ((admitted, True), (dismissed, False)):
+        assert domain.record_reviewer(state, domain_id="ln-bidding", account_id="a1", admitted=again) == [event]
+        state = domain.evolve_domain(state, event, AT)
+        assert domain.record_reviewer(state, domain_id="ln-bidding", account_id="a1", admitted=again) == []
+    assert domain_row(UUID(ID), state, 2) is None
+    state = domain.evolve_domain(domain.evolve_domain(state, admitted, AT), register(state)[0], AT)
+    assert (state.reviewers, state.version) == ({"a1"}, 1)
+
+
 @pytest.mark.parametrize("bad", ["", "a", "A1", "a.b", "a b", "a*", ">", "辽宁", "a" * 41, "a\n"])
 def test_an_id_that_is_no_subject_token_is_refused(bad: str) -> None:
     with refused("value_invalid", "/id"):
@@ -137,12 +173,12 @@ def test_a_push_is_opened_once() -> None:
 
 
 def test_delivery_and_acknowledgement_are_recorded_once_in_either_order() -> None:
-    assert domain.deliver(given(opened()), stream_sequence=41, automatic=False) == [DELIVERED]
-    assert domain.deliver(given(opened(), DELIVERED), stream_sequence=99, automatic=True) == []
+    assert domain.deliver(given(opened()), stream_sequence=41) == [DELIVERED]
+    assert domain.deliver(given(opened(), DELIVERED), stream_sequence=99) == []
     assert domain.acknowledge(given(opened(), DELIVERED)) == [ACKNOWLEDGED]
     assert domain.acknowledge(given(opened(), ACKNOWLEDGED)) == []
     early = given(opened(), ACKNOWLEDGED)
-    assert domain.deliver(early, stream_sequence=41, automatic=False) == [DELIVERED]
+    assert domain.deliver(early, stream_sequence=41) == [DELIVERED]
     assert [given(opened()).delivery, given(opened(), DELIVERED).delivery] == ["requested", "delivered"]
     assert given(opened(), ACKNOWLEDGED, DELIVERED).delivery == "acknowledged"
 
@@ -158,13 +194,13 @@ def test_delivery_and_acknowledgement_are_recorded_once_in_either_order() -> Non
     ],
 )
 def test_only_green_is_approved_by_rule_and_only_where_the_domain_wants_it(light: Any, automatic: bool, approved: bool) -> None:
-    events = domain.deliver(given(opened(light)), stream_sequence=41, automatic=automatic)
+    events = domain.deliver(given(opened(light, automatic)), stream_sequence=41)
     assert events == [DELIVERED, *([reviewed("approved", channel=RULE)] if approved else [])]
 
 
 @pytest.mark.parametrize("decided", [WITHDRAWN, reviewed("rejected", "不符")])
 def test_the_rule_decides_nothing_that_isnt_pending(decided: Message) -> None:
-    assert domain.deliver(given(opened(types_pb2.LIGHT_GREEN), decided), stream_sequence=41, automatic=True) == [DELIVERED]
+    assert domain.deliver(given(opened(types_pb2.LIGHT_GREEN, True), decided), stream_sequence=41) == [DELIVERED]
 
 
 def test_a_review_names_the_version_the_channel_and_the_reviewer() -> None:
@@ -206,7 +242,7 @@ def test_only_what_was_opened_can_be_reviewed_withdrawn_or_delivered() -> None:
     with refused("not_found"):
         decide(domain.Push(), "approved")
     assert domain.withdraw(domain.Push()) == domain.acknowledge(domain.Push()) == []
-    assert domain.deliver(domain.Push(), stream_sequence=1, automatic=True) == []
+    assert domain.deliver(domain.Push(), stream_sequence=1) == []
 
 
 def test_a_pending_push_is_withdrawn() -> None:

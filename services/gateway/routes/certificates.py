@@ -431,7 +431,7 @@ async def get_history(
     later = [one for one in history.items if one.number > after]
     shown = later[:limit]
     names, domains = await asyncio.gather(
-        account_names(means, {actor_id for kind, actor_id in map(render.actor_of, shown) if kind == "account"}),
+        account_names(means, {one.actor_id for one in shown if one.actor_kind == "account"}),
         domain_names(means, bool(view.pushes)),
     )
     masked = view.holder.subject_id != who.caller.subject_id
@@ -503,7 +503,7 @@ def cursor_number(cursor: str) -> int:
 
 
 async def account_names(means: Means, account_ids: Iterable[str]) -> dict[str, str]:
-    """Names of accounts, by id; erased ones are left out."""
+    """Names of the accounts, by id; of 500 at most."""
     wanted = sorted(account_ids)
     if not wanted:
         return {}

@@ -1,9 +1,10 @@
-"""Domains, and the pages of their reviewers (http-api.md, "Persons, performances, domains, reviews")."""
+"""The pages of domains' reviewers (http-api.md, "Persons, performances, domains, reviews")."""
 
 import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from yunku.certificate.v1 import service_pb2 as certificate_pb2
 from yunku.certificate.v1 import types_pb2
 from yunku.push.v1 import service_pb2
 
@@ -30,31 +31,34 @@ from services.gateway.sessions import Session
 router = APIRouter(prefix=API, tags=["reviews"])
 
 
-@router.get("/domains", response_model=models.DomainPage, responses=problems(401))
-async def list_domains(request: Request, who: Session) -> Response:
-    """The authorities to which certificates can be pushed."""
-    found = await means_of(request).services.push.ListDomains(service_pb2.ListDomainsRequest())
-    return reply(request, models.DomainPage(items=[render.domain(one) for one in found.domains], next_cursor=None))
-
-
 @router.get("/reviews", response_model=models.ReviewPage, responses=problems(401, 403))
 async def list_reviews(
     request: Request,
     who: Session,
     state: Annotated[models.ReviewState | None, Query()] = None,
+    type: Annotated[str, Query(max_length=100, description="Code of a certificate type")] = "",
+    q: Annotated[str, Query(max_length=100, description="Part of the company's name or USCC, or of the 唯一标识码")] = "",
+    domain: Annotated[str, Query(max_length=40, description="One of the reviewer's domains")] = "",
+    appeal: Annotated[models.AppealState | None, Query(description="pending: appeals that wait, the oldest first")] = None,
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> Response:
     """The pushes that this session's domain is to review, or has reviewed."""
-    asked = service_pb2.ListReviewsRequest(state=state or "", limit=limit, cursor=cursor)
+    asked = service_pb2.ListReviewsRequest(
+        state=state or "", type=type, q=q, domain_id=domain, appeal=appeal or "", limit=limit, cursor=cursor
+    )
     found = await means_of(request).services.push.ListReviews(asked)
     return reply(request, models.ReviewPage(items=[render.review(one) for one in found.items], next_cursor=found.next_cursor or None))
 
 
-@router.get("/reviews/{push_id}", response_model=models.Review, responses=problems(401, 403))
+@router.get("/reviews/{push_id}", response_model=models.ReviewDetail, responses=problems(401, 403))
 async def get_review(request: Request, push_id: Id, who: Session) -> Response:
-    """One push, as its domain sees it."""
-    return reply(request, render.review(await _push(means_of(request), push_id)))
+    """One push, as its domain sees it, with the marks and the verification of the version that was pushed."""
+    means = means_of(request)
+    push = await _push(means, push_id)
+    asked = certificate_pb2.GetPushedVersionRequest(certificate_id=push.certificate_id, push_id=push_id)
+    pushed = await means.services.certificate.GetPushedVersion(asked)
+    return reply(request, render.review_detail(push, pushed.accepted))
 
 
 @router.post("/reviews/{push_id}", response_model=models.Review, responses=problems(401, 403, 409))
