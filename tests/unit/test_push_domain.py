@@ -144,7 +144,7 @@ def test_reviewers_are_recorded_once_each_also_before_the_domain() -> None:
         assert domain.record_reviewer(state, domain_id="ln-bidding", account_id="a1", admitted=again) == []
     assert domain_row(UUID(ID), state, 2) is None
     state = domain.evolve_domain(domain.evolve_domain(state, admitted, AT), register(state)[0], AT)
-    assert (state.reviewers, state.version) == ({"a1"}, 1)
+    assert (state.reviewers, state.version) == (frozenset({"a1"}), 1)
 
 
 @pytest.mark.parametrize("bad", ["", "a", "A1", "a.b", "a b", "a*", ">", "辽宁", "a" * 41, "a\n"])
