@@ -314,7 +314,7 @@ def _domains(schemas: dict[str, Any], messages: dict[str, Any], channels: dict[s
     operations["tell_domain"] = {
         "action": "send",
         "channel": {"$ref": "#/channels/push"},
-        "summary": "The register tells a domain of pushes, withdrawals, decisions made elsewhere, and refused answers.",
+        "summary": "The register tells a domain of pushes, withdrawals, appeals, decisions made elsewhere, and refused answers.",
     }
     operations["take_answer"] = {
         "action": "receive",
