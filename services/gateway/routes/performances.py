@@ -9,7 +9,7 @@ from yunku.certificate.v1 import performance_pb2, types_pb2
 from services.gateway import models, render_performances
 from services.gateway.means import Means, means_of
 from services.gateway.preconditions import ExpectedVersion, etag
-from services.gateway.render import actor_of, history_item
+from services.gateway.render import history_item
 from services.gateway.replies import problems, reply
 from services.gateway.routes import API
 from services.gateway.routes.certificates import Cursor, Filter, Id, Limit, account_names, cursor_number, domain_names
@@ -173,7 +173,7 @@ async def get_performance_history(
     later = [one for one in history.items if one.number > after]
     shown = later[:limit]
     names, domains = await asyncio.gather(
-        account_names(means, {actor_id for kind, actor_id in map(actor_of, shown) if kind == "account"}),
+        account_names(means, {one.actor_id for one in shown if one.actor_kind == "account"}),
         domain_names(means, any(one.type == "PerformancePushRequested" for one in shown)),
     )
     items = [history_item(one, names, domains, "", masked=False) for one in shown]
