@@ -618,6 +618,7 @@ async def test_a_stream_that_was_deleted_or_purged_is_made_and_filled_again(regi
 
         async def there() -> bool:
             try:
+                await client.jetstream().consumer_info("PUSHES", "system")
                 return all([(await client.jetstream().stream_info(one)).config.name == one for one in ("PUSHES", "REVIEWS")])
             except nats.js.errors.NotFoundError:
                 return False

@@ -266,7 +266,14 @@ TABLE: dict[str, dict[str, str]] = {
         "acknowledged": "-",
         **dict.fromkeys(_DONE, "PushAcknowledged"),
     },
-    **{key: {"nothing": "not_found", **dict.fromkeys(("requested", "delivered", "acknowledged"), "Reviewed"), **dict.fromkeys(_DONE, "push_not_pending")} for key in ("approve", "reject")},
+    **{
+        command: {
+            "nothing": "not_found",
+            **dict.fromkeys(("requested", "delivered", "acknowledged"), "Reviewed"),
+            **dict.fromkeys(_DONE, "push_not_pending"),
+        }
+        for command in ("approve", "reject")
+    },
     "withdraw": {
         "nothing": "-",
         **dict.fromkeys(("requested", "delivered", "acknowledged"), "PushWithdrawn"),
