@@ -114,6 +114,8 @@ _register(
     push_not_pending="The push was decided or withdrawn already.",
     push_not_rejected="Only a rejected push can be appealed.",
     appeal_exists="The rejection was appealed before; each review can be once.",
+    light_not_contestable="Only the YELLOW light of a submitted version can be contested.",
+    objection_exists="The light of this version was contested before.",
     appeal_not_pending="There is no appeal that waits for an answer.",
     export_not_ready="The export's archive is still being made.",
     export_expired="The export's archive was dropped after its time; ask for another.",

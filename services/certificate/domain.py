@@ -32,6 +32,7 @@ PENDING: Final = ("requested", "delivered", "acknowledged")
 MAX_MARKS: Final = 200
 MAX_MARKS_PER_FIELD: Final = 8
 MAX_VALUE: Final = 4000
+MAX_GROUNDS: Final = 2000
 #: A box must be at least this wide and high, as a fraction of the page: a stray click marks nothing.
 MIN_SIDE: Final = 0.001
 #: Codes begin with the province (辽宁省, GB/T 2260).
@@ -205,6 +206,11 @@ def _supplement_abandoned(view: service_pb2.Certificate, event: events_pb2.Suppl
     _copy_content(view.accepted, view)
 
 
+def _light_contested(view: service_pb2.Certificate, event: events_pb2.LightContested, at: datetime) -> None:
+    view.accepted.objection.grounds = event.grounds
+    view.accepted.objection.at.CopyFrom(_stamp(at))
+
+
 def _discarded(view: service_pb2.Certificate, event: events_pb2.Discarded, at: datetime) -> None:
     view.state = DISCARDED
 
@@ -294,6 +300,7 @@ _EVOLVE: Final[dict[type[Message], Callable[[service_pb2.Certificate, Any, datet
     events_pb2.Discarded: _discarded,
     events_pb2.SupplementBegun: _supplement_begun,
     events_pb2.SupplementAbandoned: _supplement_abandoned,
+    events_pb2.LightContested: _light_contested,
     events_pb2.SuccessorBegun: _successor_begun,
     events_pb2.SuccessorReleased: _successor_released,
     events_pb2.Superseded: _superseded,
@@ -726,8 +733,35 @@ def request_push(state: State, subject_id: str, *, push_id: str, domain_id: str)
             fields=accepted.fields,
             document=accepted.document if accepted.HasField("document") else None,
             seal=accepted.seal if accepted.HasField("seal") else None,
+            objection=accepted.objection.grounds,
         )
     ]
+
+
+def contest_light(state: State, subject_id: str, grounds: str, expected_version: int) -> list[Message]:
+    """Contests the YELLOW light of the version accepted last (domain.md, "Appeal"), once; its grounds go with every later push.
+
+    The light stays: it is a machine's, and the same inputs give it again. Who reviews decides what it is worth.
+    """
+    view = owned(state, subject_id)
+    if expected_version and view.version != expected_version:
+        raise YunkuError("version_conflict", version=str(view.version))
+    grounds = grounds.strip()
+    if not grounds:
+        raise YunkuError("field_required", field="/grounds")
+    if len(grounds) > MAX_GROUNDS:
+        raise YunkuError("value_too_long", field="/grounds", max=str(MAX_GROUNDS))
+    if not all(character.isprintable() or character in "\n\t" for character in grounds):
+        raise YunkuError("value_invalid", field="/grounds")
+    if view.state == SUPERSEDED:
+        raise YunkuError("certificate_superseded")
+    if view.state != SUBMITTED:
+        raise YunkuError("not_submitted")
+    if view.accepted.light != types_pb2.LIGHT_YELLOW:
+        raise YunkuError("light_not_contestable")
+    if view.accepted.HasField("objection"):
+        raise YunkuError("objection_exists")
+    return [events_pb2.LightContested(certificate_id=view.id, version=view.accepted.version, grounds=grounds)]
 
 
 def withdraw_push(state: State, subject_id: str, push_id: str) -> list[Message]:

@@ -209,6 +209,13 @@ class Handlers:
             lambda state, subject_id, kind: domain.begin_supplement(state, subject_id, kind(), request.expected_version),
         )
 
+    async def contest_light(self, request: service_pb2.ContestLightRequest) -> service_pb2.ContestLightResponse:
+        return await self._command(
+            service_pb2.ContestLightResponse,
+            request.certificate_id,
+            lambda state, subject_id, _: domain.contest_light(state, subject_id, request.grounds, request.expected_version),
+        )
+
     async def discard(self, request: service_pb2.DiscardRequest) -> service_pb2.DiscardResponse:
         return await self._command(
             service_pb2.DiscardResponse,

@@ -49,6 +49,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
     async def BeginSupplement(self, request: service_pb2.BeginSupplementRequest, _: Any) -> service_pb2.BeginSupplementResponse:
         return await self._handlers.begin_supplement(request)
 
+    async def ContestLight(self, request: service_pb2.ContestLightRequest, _: Any) -> service_pb2.ContestLightResponse:
+        return await self._handlers.contest_light(request)
+
     async def Discard(self, request: service_pb2.DiscardRequest, _: Any) -> service_pb2.DiscardResponse:
         return await self._handlers.discard(request)
 

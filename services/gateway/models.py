@@ -531,6 +531,13 @@ class Validity(Answer):
     valid_until: Date | None = Field(description="Null where it has no end")
 
 
+class Objection(Answer):
+    """Why the company contests the light of a version."""
+
+    grounds: str
+    at: Timestamp
+
+
 class Accepted(Answer):
     """What was submitted last."""
 
@@ -540,6 +547,7 @@ class Accepted(Answer):
     document: Document | None
     seal: Seal | None
     submitted_at: Timestamp
+    objection: Objection | None = Field(description="Null unless the company contests the light")
 
 
 class DomainPush(Answer):
@@ -1030,6 +1038,10 @@ class ReviewRequest(Body):
     reasons: Annotated[list[ReasonRequest], Field(max_length=100, description="What is said about single fields")] = []
 
 
+class ObjectionRequest(Body):
+    grounds: Annotated[str, StringConstraints(max_length=4000)]
+
+
 class AppealRequest(Body):
     grounds: Annotated[str, StringConstraints(max_length=4000)]
 
@@ -1071,6 +1083,7 @@ class Review(Answer):
     channel: Literal["REVIEWER", "SYSTEM", "RULE"] | None = Field(description="How the review came about")
     waiting_seconds: float = Field(description="For how long the domain has said nothing of a pending push")
     appeal: ReviewedAppeal | None
+    objection: str | None = Field(description="Why the company contests the light")
 
 
 class ReviewDetail(Review):

@@ -196,6 +196,9 @@ def _accepted(one: service_pb2.Certificate, masked: bool) -> models.Accepted:
         document=document(stands.document) if stands.HasField("document") else None,
         seal=seal(stands.seal) if stands.HasField("seal") else None,
         submitted_at=moment(stands.submitted_at),
+        objection=models.Objection(grounds=stands.objection.grounds, at=moment(stands.objection.at))
+        if stands.HasField("objection")
+        else None,
     )
 
 
@@ -515,6 +518,7 @@ def _review(one: push_pb2.Push) -> dict[str, Any]:
         "waiting_seconds": one.waiting_seconds,
         "reasons": reasons(one.reasons),
         "appeal": reviewed_appeal(one.appeal) if one.HasField("appeal") else None,
+        "objection": one.objection or None,
     }
 
 

@@ -75,6 +75,7 @@ class PushRequested(Outgoing):
     sealed_at: datetime | None
     signer: str | None = Field(description="Name in the certificate that sealed it")
     pushed_at: datetime
+    objection: str | None = Field(description="Why the company contests the light; null where it doesn't")
     review: Literal["manual", "automatic"] = Field(
         description="automatic: approved by rule (GREEN, and the domain reviews the type automatically); no answer is expected"
     )
@@ -266,6 +267,7 @@ def requested(push: domain.Push, catalogue: Catalogue) -> PushRequestedEvent:
             sealed_at=_moment(opened.seal.signed_at_us) if sealed else None,
             signer=opened.seal.signer_name or None if sealed else None,
             pushed_at=pushed_at,
+            objection=opened.objection or None,
             review="automatic" if opened.automatic and opened.light == types_pb2.LIGHT_GREEN else "manual",
             review_subject=review_subject(opened.domain_id),
         ),

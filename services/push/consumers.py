@@ -43,6 +43,7 @@ def subscriptions(log: EventLog) -> list[Subscription]:
             seal=request.seal if request.HasField("seal") else None,
             requested_at_us=microseconds(event.recorded_at),
             # As the domain's rules are now: a later change of them is for later pushes.
+            objection=domain.without_numbers(request.objection),
             automatic=await reviews_by_rule(transaction, request.domain_id, request.type),
         )
         await log.execute(

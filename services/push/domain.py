@@ -313,7 +313,7 @@ def _said(text: str, pointer: str, most: int) -> str:
         raise YunkuError("value_too_long", field=pointer, max=str(most))
     if _UNPRINTABLE.search(text):
         raise YunkuError("value_invalid", field=pointer)
-    return _without_numbers(text)
+    return without_numbers(text)
 
 
 def appeal(state: Push, *, subject_id: str, account_id: str, grounds: str) -> list[Message]:
@@ -427,7 +427,7 @@ def masked(catalogue: Catalogue, type_code: str, fields: Mapping[str, str]) -> d
         elif known == "uscc":
             result[name] = value
         else:
-            result[name] = _without_numbers(value)
+            result[name] = without_numbers(value)
     return result
 
 
@@ -436,6 +436,6 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _without_numbers(text: str) -> str:
+def without_numbers(text: str) -> str:
     """The text with what looks like an ID or mobile number masked."""
     return _PHONE.sub(r"\1****\3", _ID_NUMBER.sub(r"\1********\3", text))

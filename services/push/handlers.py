@@ -234,6 +234,7 @@ def push_message(state: domain.Push, now: datetime | None = None) -> service_pb2
         fields=opened.fields,
         document=opened.document if opened.HasField("document") else None,
         seal=opened.seal if opened.HasField("seal") else None,
+        objection=opened.objection,
     )
     message.pushed_at.FromMicroseconds(opened.requested_at_us)
     if state.reviewed is not None and state.reviewed_at is not None:

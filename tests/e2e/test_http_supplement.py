@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from infra.testing import RunningSuite
-from tests.e2e.http_world import World
+from tests.e2e.http_world import World, eventually
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,19 @@ def test_a_yellow_certificate_is_completed(world: World) -> None:
     first = api.ask("POST", f"{path}/submission")
     assert first["accepted"]["light"] == "YELLOW"
 
+    # The light may be contested, once; it stays, and reviewers read why.
+    api.refused("POST", f"{path}/light-objection", 422, "field_required", "/grounds", json={"grounds": " "})
+    contested = api.ask("POST", f"{path}/light-objection", json={"grounds": "法定代表人已变更，电话13912345678"})
+    assert (contested["light"], contested["accepted"]["objection"]["grounds"]) == ("YELLOW", "法定代表人已变更，电话13912345678")
+    api.refused("POST", f"{path}/light-objection", 409, "objection_exists", json={"grounds": "再次"})
+    push = api.ask("POST", f"{path}/pushes", 201, json={"domain": world.demo["reviewer"]["domain"]})
+    reviewer, review = world.reviewer(), f"/api/v1/reviews/{push['id']}"
+    eventually(lambda: reviewer.send("GET", review).status_code == 200)
+    shown = reviewer.ask("GET", review)
+    assert shown["objection"] == "法定代表人已变更，电话139****5678"
+    assert shown["verification"]["fields"]["legal_rep_name"]["verdict"] == "MISMATCH"
+    first = contested
+
     opened = api.ask("POST", f"{path}/supplement")
     assert (opened["supplementing"], opened["state"], opened["seal"], opened["light"]) == (True, "submitted", None, "NONE")
     assert opened["accepted"] == first["accepted"]
@@ -42,6 +55,11 @@ def test_a_yellow_certificate_is_completed(world: World) -> None:
     assert (second["unique_code"], second["light"], second["supplementing"]) == (first["unique_code"], "GREEN", False)
     assert second["accepted"]["version"] == second["version"] > first["version"]
     api.refused("POST", f"{path}/supplement", 409, "light_green_locked")
+    assert second["accepted"]["objection"] is None
+    api.refused("POST", f"{path}/light-objection", 409, "light_not_contestable", json={"grounds": "异议"})
+    # Of the first push the reviewer still sees the first version, with its verdict.
+    again = reviewer.ask("GET", review)
+    assert (again["version"], again["verification"]) == (shown["version"], shown["verification"])
     history = api.ask("GET", f"{path}/history")["items"]
     begun = [one["type"] for one in history if one["type"].startswith("Suppl")]
     assert begun == ["SupplementBegun", "SupplementAbandoned", "SupplementBegun"]

@@ -1086,6 +1086,59 @@ def test_a_push_pins_the_accepted_version_while_a_supplement_is_open() -> None:
         push(given(*OPEN, COMPLETED, event), push_id="p3")
 
 
+# -- the light contested -----------------------------------------------------------------------------------------------
+
+CONTESTED = events_pb2.LightContested(certificate_id=ID, version=4, grounds="以原件为准")
+
+
+def contest(*events: Message, grounds: str = " 以原件为准 ", subject: str = ME, version: int = 0) -> list[Message]:
+    return domain.contest_light(given(*events), subject, grounds, version)
+
+
+def test_a_yellow_light_is_contested_once_and_the_grounds_go_with_later_pushes() -> None:
+    assert contest(*ACCEPTED) == [CONTESTED]
+    assert contest(*OPEN) == [CONTESTED]
+    view = given(*ACCEPTED, CONTESTED).view
+    assert view.light == view.accepted.light == types_pb2.LIGHT_YELLOW
+    assert view.accepted.objection.grounds == "以原件为准"
+    (event,) = push(given(*ACCEPTED, CONTESTED))
+    assert isinstance(event, events_pb2.PushRequested)
+    assert event.objection == "以原件为准"
+    with refused("objection_exists"):
+        contest(*ACCEPTED, CONTESTED)
+
+
+@pytest.mark.parametrize(
+    ("events", "code"),
+    [
+        ((), "not_found"),
+        (TO_MARKED, "not_submitted"),
+        ((*TO_MARKED, events_pb2.Discarded(certificate_id=ID)), "not_submitted"),
+        (TO_SUBMITTED, "light_not_contestable"),
+        ((*ACCEPTED, FOLLOWED, events_pb2.Superseded(certificate_id=ID, successor_id=NEXT)), "certificate_superseded"),
+    ],
+)
+def test_only_a_yellow_light_that_stands_is_contested(events: tuple[Message, ...], code: str) -> None:
+    with refused(code):
+        contest(*events)
+
+
+@pytest.mark.parametrize(
+    ("grounds", "code"),
+    [(" \n", "field_required"), ("x" * 2001, "value_too_long"), ("a\x00", "value_invalid"), ("\ud800", "value_invalid")],
+)
+def test_bad_grounds_are_refused(grounds: str, code: str) -> None:
+    with refused(code, "/grounds"):
+        contest(*ACCEPTED, grounds=grounds)
+
+
+def test_only_the_holder_contests_what_it_has_seen() -> None:
+    with refused("not_found"):
+        contest(*ACCEPTED, subject=STRANGER)
+    with refused("version_conflict"):
+        contest(*ACCEPTED, version=3)
+
+
 # -- certificates that follow one another -------------------------------------------------------------------------------
 
 

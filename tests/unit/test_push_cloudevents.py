@@ -61,6 +61,7 @@ def test_a_push_is_told_whole() -> None:
     assert list(data["fields"]) == ["uscc", "company_name", "legal_rep_name"]
     assert data["fields"]["legal_rep_name"] == {"label": "法定代表人", "value": "张己"}
     assert (data["document_sha256"], data["sealed_sha256"], data["sealed_at"]) == ("ab" * 32, "cd" * 32, "2023-11-14T22:13:20.000001Z")
+    assert data["objection"] is None
     assert (data["type_label"], data["review"], data["review_subject"]) == ("营业执照", "manual", "review.ln-bidding")
 
 

@@ -284,6 +284,17 @@ async def begin_supplement(request: Request, certificate_id: Id, who: Session, e
     return whole(request, (await means_of(request).services.certificate.BeginSupplement(asked)).certificate)
 
 
+@router.post(
+    "/certificates/{certificate_id}/light-objection", response_model=models.Certificate, responses=problems(401, 403, 409, 412)
+)
+async def contest_light(
+    request: Request, certificate_id: Id, body: models.ObjectionRequest, who: Session, expected: ExpectedVersion
+) -> Response:
+    """Contests the YELLOW light of the submitted version, once; reviewers are shown the grounds with every later push. The light stays."""
+    asked = service_pb2.ContestLightRequest(certificate_id=certificate_id, grounds=body.grounds, expected_version=expected)
+    return whole(request, (await means_of(request).services.certificate.ContestLight(asked)).certificate)
+
+
 @router.post("/certificates/{certificate_id}/discard", response_model=models.Certificate, responses=problems(401, 403, 409, 412))
 async def discard(request: Request, certificate_id: Id, who: Session, expected: ExpectedVersion) -> Response:
     """Gives a draft up: it leaves the lists, its history stays readable. An open supplement: the accepted version stands."""
