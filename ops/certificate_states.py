@@ -161,6 +161,11 @@ def reviewed(decision: str) -> events_pb2.ReviewRecorded:
     )
 
 
+APPEALED = events_pb2.AppealRecorded(certificate_id=ID, push_id=PUSH, domain_id=DOMAIN, grounds="请复核", appealed_at_us=1)
+OVERTURNED = events_pb2.AppealAnswerRecorded(
+    certificate_id=ID, push_id=PUSH, domain_id=DOMAIN, decision="overturned", opinion="属实", answered_at_us=2
+)
+CONTESTED = events_pb2.LightContested(certificate_id=ID, version=4, grounds="以原件为准")
 TO_SUBMITTED = (*TO_MARKED, ASKED, GREEN, SEALED, SUBMITTED)
 
 
@@ -202,6 +207,9 @@ HISTORIES: Final[dict[str, tuple[Message, ...]]] = {
     "withdrawn": (*TO_SUBMITTED, PUSHED, TAKEN_BACK, progress("WITHDRAWN")),
     "approved": (*TO_SUBMITTED, PUSHED, reviewed("approved")),
     "rejected": (*TO_SUBMITTED, PUSHED, reviewed("rejected")),
+    "appealed": (*TO_SUBMITTED, PUSHED, reviewed("rejected"), APPEALED),
+    "overturned": (*TO_SUBMITTED, PUSHED, reviewed("rejected"), APPEALED, OVERTURNED),
+    "contested": (*ACCEPTED, CONTESTED),
     "supplement": (*ACCEPTED, BEGUN),
     "abandoned": (*ACCEPTED, BEGUN, ABANDONED),
     "followed": (*TO_SUBMITTED, FOLLOWED),
@@ -240,6 +248,9 @@ MEANINGS: Final[dict[str, str]] = {
     "withdrawn": "the push was withdrawn",
     "approved": "approved by the domain",
     "rejected": "rejected by the domain",
+    "appealed": "the company appealed against the rejection",
+    "overturned": "another reviewer overturned the rejection",
+    "contested": "the company contests the YELLOW light",
     "supplement": "submitted YELLOW, a supplement is open",
     "abandoned": "submitted YELLOW, a supplement was given up",
     "followed": "submitted, a successor is being made",

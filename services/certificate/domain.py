@@ -873,7 +873,7 @@ def record_review(state: State, event: events_pb2.ReviewRecorded) -> list[Messag
 
 def record_appeal(state: State, event: events_pb2.AppealRecorded) -> list[Message]:
     """Takes the company's appeal in, once."""
-    return [event for push in state.view.pushes if push.id == event.push_id and not push.HasField("appeal")]
+    return [event for push in state.view.pushes if push.id == event.push_id and push.state == "rejected" and not push.HasField("appeal")]
 
 
 def record_appeal_answer(state: State, event: events_pb2.AppealAnswerRecorded) -> list[Message]:

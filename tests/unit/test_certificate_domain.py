@@ -19,11 +19,13 @@ from kernel.errors import YunkuError
 from ops.certificate_states import (
     ABANDONED,
     ACCEPTED,
+    APPEALED,
     ASKED,
     AT,
     BEGUN,
     CHANGED,
     COMMANDS,
+    CONTESTED,
     DOCUMENT,
     DOMAIN,
     DRAFTED,
@@ -40,6 +42,7 @@ from ops.certificate_states import (
     MEANINGS,
     NEXT,
     OTHER,
+    OVERTURNED,
     PUSH,
     PUSHED,
     READ,
@@ -127,6 +130,9 @@ acknowledged wrong_state wrong_state      wrong_state      wrong_state wrong_sta
 withdrawn    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             -                light_green_locked +
 approved     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked +
 rejected     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked +
+appealed     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked +
+overturned   wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             push_not_pending light_green_locked +
+contested    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        +                  +
 supplement   +           key_field_locked +                +           +                verification_stale   verification_stale   abandoned   +             not_found        -                  supplement_open
 abandoned    wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        +                  +
 followed     wrong_state wrong_state      wrong_state      wrong_state wrong_state      wrong_state          wrong_state          wrong_state +             not_found        successor_exists   successor_exists
@@ -166,6 +172,9 @@ acknowledged  +           +          -       -            -    +    -         - 
 withdrawn     +           +          -       -            -    +    -         -            -         -  -       -
 approved      +           +          -       -            -    +    -         -            -         -  -       -
 rejected      +           +          -       -            -    +    -         -            -         -  -       -
+appealed      +           +          -       -            -    +    -         -            -         -  -       -
+overturned    +           +          -       -            -    +    -         -            -         -  -       -
+contested     +           +          -       -            -    +    -         -            -         -  -       -
 supplement    +           +          -       -            -    +    -         -            -         -  -       -
 abandoned     +           +          -       -            -    +    -         -            -         -  -       -
 followed      +           +          -       -            -    +    -         -            -         -      +       +
@@ -1086,10 +1095,30 @@ def test_a_push_pins_the_accepted_version_while_a_supplement_is_open() -> None:
         push(given(*OPEN, COMPLETED, event), push_id="p3")
 
 
+# -- appeals -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_appeal_is_taken_in_once_and_an_answer_only_to_one_that_waits() -> None:
+    appealed = [name for name in HISTORIES if domain.record_appeal(given(*HISTORIES[name]), APPEALED)]
+    answered = [name for name in HISTORIES if domain.record_appeal_answer(given(*HISTORIES[name]), OVERTURNED)]
+    assert (appealed, answered) == (["rejected"], ["appealed"])
+
+
+def test_an_overturned_rejection_is_an_approval_and_an_upheld_one_stays() -> None:
+    (push,) = given(*HISTORIES["overturned"]).view.pushes
+    assert (push.state, push.opinion, push.appeal.state, push.appeal.grounds, push.appeal.opinion) == (
+        "approved",
+        reviewed("rejected").opinion,
+        "overturned",
+        "请复核",
+        "属实",
+    )
+    upheld = events_pb2.AppealAnswerRecorded(certificate_id=ID, push_id=PUSH, decision="upheld", opinion="维持", answered_at_us=2)
+    (push,) = given(*HISTORIES["appealed"], upheld).view.pushes
+    assert (push.state, push.appeal.state) == ("rejected", "upheld")
+
+
 # -- the light contested -----------------------------------------------------------------------------------------------
-
-CONTESTED = events_pb2.LightContested(certificate_id=ID, version=4, grounds="以原件为准")
-
 
 def contest(*events: Message, grounds: str = " 以原件为准 ", subject: str = ME, version: int = 0) -> list[Message]:
     return domain.contest_light(given(*events), subject, grounds, version)
