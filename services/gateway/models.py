@@ -999,7 +999,7 @@ class DomainRequest(Body):
     automatic_types: Annotated[list[Short], Field(max_length=500)] = []
 
 
-class DomainChange(Body):
+class DomainChangeRequest(Body):
     name: Short
     automatic_types: Annotated[list[Short], Field(max_length=500)]
     state: DomainState
@@ -1018,7 +1018,7 @@ class RoleHolderPage(Answer):
     next_cursor: str | None
 
 
-class RoleGrant(Body):
+class RoleGrantRequest(Body):
     phone: Short = Field(description="The account's phone number")
 
 

@@ -68,7 +68,12 @@ def test_names_are_such_as_the_specification_allows(document: dict[str, Any]) ->
 def test_what_domains_are_told_and_answer_is_all_there(document: dict[str, Any]) -> None:
     told = {model.model_fields["type"].default for model in cloudevents.OUTGOING}
     assert set(document["channels"]["push"]["messages"]) == told
-    assert set(document["channels"]["review"]["messages"]) == {"yunku.push.acknowledged", "yunku.push.reviewed", "bare_review"}
+    assert set(document["channels"]["review"]["messages"]) == {
+        "yunku.push.acknowledged",
+        "yunku.push.reviewed",
+        "yunku.push.appeal_answered",
+        "bare_review",
+    }
     schemas = document["components"]["schemas"]
     assert set(schemas["PushRequestedEvent"]["properties"]) == set(cloudevents.PushRequestedEvent.model_fields)
     assert set(schemas["PushRequested"]["required"]) == set(cloudevents.PushRequested.model_fields)

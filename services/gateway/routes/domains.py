@@ -40,7 +40,9 @@ async def get_domain(request: Request, domain_id: Id, who: Session) -> Response:
 
 
 @router.put("/domains/{domain_id}", response_model=models.Domain, responses=problems(401, 403, 409, 412))
-async def change_domain(request: Request, domain_id: Id, body: models.DomainChange, expected: ExpectedVersion, who: Session) -> Response:
+async def change_domain(
+    request: Request, domain_id: Id, body: models.DomainChangeRequest, expected: ExpectedVersion, who: Session
+) -> Response:
     """Changes a domain's name and review modes, from the next push on; closes or opens it (administrators only)."""
     asked = service_pb2.ChangeDomainRequest(
         id=domain_id,
@@ -73,7 +75,7 @@ async def list_reviewers(request: Request, domain_id: Id, who: Session) -> Respo
 
 
 @router.put("/domains/{domain_id}/reviewers", response_model=models.RoleHolderPage, responses=problems(401, 403))
-async def grant_reviewer(request: Request, domain_id: Id, body: models.RoleGrant, who: Session) -> Response:
+async def grant_reviewer(request: Request, domain_id: Id, body: models.RoleGrantRequest, who: Session) -> Response:
     """Lets an account review for the domain, from its next request on (administrators only)."""
     means = means_of(request)
     await _domain(means, domain_id)
@@ -96,7 +98,7 @@ async def list_auditors(request: Request, who: Session) -> Response:
 
 
 @router.put("/auditors", response_model=models.RoleHolderPage, responses=problems(401, 403))
-async def grant_auditor(request: Request, body: models.RoleGrant, who: Session) -> Response:
+async def grant_auditor(request: Request, body: models.RoleGrantRequest, who: Session) -> Response:
     """Lets an account read everything and change nothing (administrators only)."""
     await means_of(request).services.identity.GrantRole(identity_pb2.GrantRoleRequest(phone=body.phone, role="AUDITOR"))
     return await _holders(request, "AUDITOR", "")
