@@ -106,10 +106,11 @@ register: setup  ## fill the demo company's register in all nine modules (again:
 	@$(PY) -m demo.register
 
 .PHONY: docs
-docs: setup  ## make the generated documents anew: settings, errors, catalogue, OpenAPI, AsyncAPI
+docs: setup  ## make the generated documents anew: settings, errors, catalogue, states, OpenAPI, AsyncAPI
 	@$(PY) -m kernel.settings
 	@$(PY) -m ops.errors_document
 	@$(PY) -m ops.catalogue_document
+	@$(PY) -m ops.states_document
 	@$(PY) -m services.gateway.openapi > docs/openapi.json
 	@$(PY) -m ops.asyncapi
 

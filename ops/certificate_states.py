@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 
 import catalogue
+from kernel.errors import YunkuError
 from services.certificate import domain
 
 ME, STRANGER, ID, VERIFICATION, PUSH, DOMAIN, NEXT = "s", "another", "c", "k", "p", "ln-bidding", "c2"
@@ -355,3 +356,34 @@ COMMANDS: Final[dict[str, tuple[Command, type[Message]]]] = {
     "withdraw": (withdraw, events_pb2.PushWithdrawalRequested),
     "follow": (follow, events_pb2.SuccessorBegun),
 }
+
+#: What other services, and the certificate that follows, have to say.
+WORDS: Final[dict[str, Callable[[domain.State], list[Message]]]] = {
+    "recognition": lambda state: domain.record_recognition(state, RECOGNISED),
+    "read_later": lambda state: domain.record_recognition_delay(state, READ_LATER),
+    "verdict": lambda state: domain.record_verdict(state, RED),
+    "verify_later": lambda state: domain.record_verification_delay(state, VERIFIED_LATER),
+    "seal": lambda state: domain.record_seal(state, ID, SEAL),
+    "lock": lambda state: domain.record_lock(state, LOCKED),
+    "delivered": lambda state: domain.record_progress(state, progress("DELIVERED")),
+    "acknowledged": lambda state: domain.record_progress(state, progress("ACKNOWLEDGED")),
+    "withdrawn": lambda state: domain.record_progress(state, progress("WITHDRAWN")),
+    "review": lambda state: domain.record_review(state, reviewed("approved")),
+    "release": lambda state: domain.release_successor(state, NEXT),
+    "supersede": lambda state: domain.supersede(state, NEXT),
+}
+
+
+def outcome(situation: str, command: str) -> str:
+    """What a command does in a state: the names of its events, ``-`` for nothing, or the code of its refusal."""
+    decide, _ = COMMANDS[command]
+    try:
+        events = decide(given(*HISTORIES[situation]), ME, 0)
+    except YunkuError as refused:
+        return refused.code
+    return ", ".join(event.DESCRIPTOR.name for event in events) or "-"
+
+
+def taken(situation: str, word: str) -> bool:
+    """Whether a word enters the history in a state."""
+    return bool(WORDS[word](given(*HISTORIES[situation])))

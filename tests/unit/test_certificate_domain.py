@@ -63,6 +63,7 @@ from ops.certificate_states import (
     UNVERIFIED,
     UPLOADED,
     VERIFIED_LATER,
+    WORDS,
     YELLOW,
     box,
     discard,
@@ -183,21 +184,6 @@ superseded    +           +          -       -            -    +    +         + 
 noticed       +           +          -       -            -    +    -         -            -         -  -       -
 acknowledged_notice     +           +          -       -            -    +    -         -            -         -  -       -
 """
-
-WORDS: Final[dict[str, Callable[[domain.State], list[Message]]]] = {
-    "recognition": lambda state: domain.record_recognition(state, RECOGNISED),
-    "read_later": lambda state: domain.record_recognition_delay(state, READ_LATER),
-    "verdict": lambda state: domain.record_verdict(state, RED),
-    "verify_later": lambda state: domain.record_verification_delay(state, VERIFIED_LATER),
-    "seal": lambda state: domain.record_seal(state, ID, SEAL),
-    "lock": lambda state: domain.record_lock(state, LOCKED),
-    "delivered": lambda state: domain.record_progress(state, progress("DELIVERED")),
-    "acknowledged": lambda state: domain.record_progress(state, progress("ACKNOWLEDGED")),
-    "withdrawn": lambda state: domain.record_progress(state, progress("WITHDRAWN")),
-    "review": lambda state: domain.record_review(state, reviewed("approved")),
-    "release": lambda state: domain.release_successor(state, NEXT),
-    "supersede": lambda state: domain.supersede(state, NEXT),
-}
 
 
 def cells(table: str) -> list[tuple[str, str, str]]:
