@@ -231,6 +231,50 @@ async def test_a_refused_command_leaves_nothing(database: Database) -> None:
     assert counts == (0, 0)
 
 
+async def test_several_streams_change_together_or_not_at_all(database: Database) -> None:
+    """What ``also`` appends stands in the command's own transaction: its refusal, or a crash after it, leaves neither."""
+    first, second = uuid7(), uuid7()
+    log = database.log
+
+    async def rename_second(state: Named, transaction: Transaction) -> None:
+        await log.execute(NAMED, second, partial(always, renamed(f"after {state.name}")), context(), transaction=transaction)
+
+    async def crash(state: Named, transaction: Transaction) -> None:
+        await rename_second(state, transaction)
+        raise RuntimeError("killed here")
+
+    async def refuse(state: Named, transaction: Transaction) -> None:
+        await rename_second(state, transaction)
+        raise YunkuError("wrong_state")
+
+    for failing, error in ((crash, RuntimeError), (refuse, YunkuError)):
+        with pytest.raises(error):
+            await log.execute(NAMED, first, partial(always, registered("甲")), context(), also=failing)
+        assert await log.read_stream(first) == await log.read_stream(second) == []
+    keyed = context("together")
+    outcomes = [
+        await log.execute(NAMED, first, partial(always, registered("甲")), keyed, respond=reply, also=rename_second) for _ in range(2)
+    ]
+    assert [one.replayed for one in outcomes] == [False, True]
+    assert [len(await log.read_stream(one)) for one in (first, second)] == [1, 1]
+    assert (await log.load(NAMED, second)).state.name == "after 甲"
+
+
+async def test_streams_that_meet_in_many_commands_lose_nothing(database: Database) -> None:
+    """Eight writers, each with a stream of its own, all change one other stream at once: the losers come again."""
+    shared = uuid7()
+    log = database.log
+
+    async def touch(state: Named, transaction: Transaction) -> None:
+        await log.execute(NAMED, shared, partial(always, renamed(state.name)), context(), transaction=transaction)
+
+    async def command(number: int) -> None:
+        await log.execute(NAMED, uuid7(), partial(always, registered(str(number))), context(), also=touch)
+
+    await asyncio.gather(*(command(number) for number in range(8)))
+    assert sorted(event.data.name for event in await log.read_stream(shared)) == [str(number) for number in range(8)]
+
+
 async def test_the_role_may_only_insert_and_select_the_record(database: Database) -> None:
     await database.log.execute(NAMED, uuid7(), lambda s: [registered("x")], context())
     for table in ("events", "log"):
