@@ -286,6 +286,19 @@ class Life(RuleBasedStateMachine):
             if len(self.account.submissions) == before:
                 self.proceed(light, slow=False)
 
+    @rule(fields=FIELDS)
+    def insist(self, fields: dict[str, str]) -> None:
+        """A supplement is opened, whatever it takes to change these values is tried, and it is brought to its submission."""
+        self.supplement(None)
+        self.state_fields(fields, None, None)
+        self.live_on(types_pb2.LIGHT_YELLOW)
+
+    @rule()
+    def crowd(self) -> None:
+        """Everybody wants to follow everything at once."""
+        for former in sorted(self.states):
+            self.succeed(former, COMPLETE)
+
     def proceed(self, light: types_pb2.Light.ValueType, slow: bool) -> None:
         """The sensible next step; a slow one asks for another verdict before it finishes the seal that it began."""
         view = self.state.view
