@@ -29,6 +29,22 @@ VALIDITIES: Final = ("VALID", "EXPIRING", "EXPIRED", "NOT_YET")
 NEVER: Final = date(9999, 12, 31)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGEST: Final = 8
+#: How many of the next entries in the order are looked through before the index of words is asked.
+NEAR: Final = 2000
+#: The columns that orders and conditions look at.
+_ASKED: Final = (
+    "certificate_id",
+    "type",
+    "state",
+    "updated_at",
+    "submitted_at",
+    "dated",
+    "valid_from",
+    "ends_on",
+    "words",
+    "searched",
+    "item",
+)
 
 # -- a certificate's row -----------------------------------------------------------------------------------------------
 
@@ -107,22 +123,35 @@ def _order(sort: str) -> _Order:
     return _Order(keys[name], sort.startswith("-") or not sort)
 
 
-def query(request: service_pb2.ListCertificatesRequest, subject_id: str, today: date) -> Select[Any]:
-    """The rows (sort key, id, item) that a request asks for, one more than its limit.
+def attempts(request: service_pb2.ListCertificatesRequest, subject_id: str, today: date) -> list[Select[Any]]:
+    """What to ask for the rows (sort key, id, item) of a request, in turn, until one gives more than its limit or all were asked.
+
+    Words go together (a text's pairs most of all), which no planner's statistics know: asked at once, a search that finds a company's
+    every other entry is carried out as if it found five, and reads them all. So what many match is looked for among the next few in
+    the order, and only what few match by the index of words. Each attempt that gives enough gives the same; the last gives all.
 
     Raises ``value_invalid`` (sort, validity), ``value_too_long`` (q, type) and ``cursor_invalid`` (also for one of another query).
     """
     order = _order(request.sort)
-    row = certificates.c
-    key = row.certificate_id if order.column is None else order.column
-    statement = select(key, row.certificate_id, row.item).where(row.subject_id == subject_id, *_conditions(request, subject_id, today))
-    places = [row.certificate_id] if order.column is None else [order.column, row.certificate_id]
+    places = [certificates.c.certificate_id] if order.column is None else [order.column, certificates.c.certificate_id]
+    own = certificates.c.subject_id == subject_id
     if request.cursor:
-        after = _after(request, subject_id, order)
-        beyond = tuple_(*places) < tuple_(*after) if order.descending else tuple_(*places) > tuple_(*after)
-        statement = statement.where(beyond)
-    statement = statement.order_by(*(place.desc() if order.descending else place.asc() for place in places))
-    return statement.limit(limit_of(request) + 1)
+        after = tuple_(*_after(request, subject_id, order))
+        own = and_(own, tuple_(*places) < after if order.descending else tuple_(*places) > after)
+
+    def ordered(statement: Select[Any], row: Any) -> Select[Any]:
+        by = [row[place.name] for place in places]
+        return statement.order_by(*(place.desc() if order.descending else place.asc() for place in by))
+
+    def asked(row: Any) -> Select[Any]:
+        statement = select(row[places[0].name].label("key"), row.certificate_id.label("id"), row.item)
+        return ordered(statement.where(*_conditions(request, subject_id, today, row)), row).limit(limit_of(request) + 1)
+
+    whole = asked(certificates.c).where(own)
+    if not _wanted(request, subject_id):
+        return [whole]
+    near = ordered(select(*(certificates.c[name] for name in _ASKED)).where(own), certificates.c).limit(NEAR).subquery("near")
+    return [asked(near.c), whole]
 
 
 def limit_of(request: service_pb2.ListCertificatesRequest) -> int:
@@ -130,17 +159,21 @@ def limit_of(request: service_pb2.ListCertificatesRequest) -> int:
     return min(request.limit if request.limit > 0 else 50, MAX_LIMIT)
 
 
-def _conditions(request: service_pb2.ListCertificatesRequest, subject_id: str, today: date) -> Iterable[ColumnElement[bool]]:
-    row = certificates.c
+def _wanted(request: service_pb2.ListCertificatesRequest, subject_id: str) -> list[int]:
+    """The words that a row must have."""
     asked = {name: getattr(request, name) for name in ("module", "state", "person_id", "performance_id")}
     if request.light:
         asked["light"] = types_pb2.Light.Name(request.light)
     wanted = [word(subject_id, f"{name}={value}") for name, value in asked.items() if value]
     text = listing.fold(request.q)
+    return wanted + [word(subject_id, text[at : at + 2]) for at in range(len(text) - 1)]
+
+
+def _conditions(request: service_pb2.ListCertificatesRequest, subject_id: str, today: date, row: Any) -> Iterable[ColumnElement[bool]]:
+    text = listing.fold(request.q)
     if len(text) > MAX_QUERY:
         raise YunkuError("value_too_long", field="/q", max=str(MAX_QUERY))
-    wanted.extend(word(subject_id, text[at : at + 2]) for at in range(len(text) - 1))
-    if wanted:
+    if wanted := _wanted(request, subject_id):
         yield row.words.bool_op("@>")(_words(wanted))
     if text and len(text) != 2:  # a pair is its own word; of one character there are none, since every write would pay for them
         yield func.strpos(row.searched, text) > 0
@@ -152,20 +185,19 @@ def _conditions(request: service_pb2.ListCertificatesRequest, subject_id: str, t
     if not request.state:
         yield row.state != "discarded"
     if request.validity:
-        yield _validity(request, today)
+        yield _validity(request, today, row)
 
 
 def _words(words: Iterable[int]) -> ColumnElement[Any]:
     return cast(array(list(dict.fromkeys(words))), ARRAY(BigInteger))
 
 
-def _validity(request: service_pb2.ListCertificatesRequest, today: date) -> ColumnElement[bool]:
-    row = certificates.c
-    begun = or_(row.valid_from.is_(None), row.valid_from <= today)
+def _validity(request: service_pb2.ListCertificatesRequest, today: date, row: Any) -> ColumnElement[bool]:
+    begun: ColumnElement[bool] = or_(row.valid_from.is_(None), row.valid_from <= today)
     soon = today + timedelta(days=max(0, request.expiring_days))
     match request.validity:
         case "NOT_YET":
-            return row.valid_from > today
+            return and_(row.valid_from > today)
         case "EXPIRED":
             return and_(row.ends_on < today, begun)
         case "EXPIRING":

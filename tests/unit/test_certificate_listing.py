@@ -1,11 +1,13 @@
 """What a certificate's row says, and what a query asks: words, folding, cursors."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Select
 from yunku.certificate.v1 import service_pb2, types_pb2
 
 import catalogue
@@ -42,8 +44,21 @@ def asked(**more: object) -> service_pb2.ListCertificatesRequest:
     return service_pb2.ListCertificatesRequest(**more)  # type: ignore[arg-type]
 
 
+def attempt(request: service_pb2.ListCertificatesRequest, subject_id: str, today: date) -> Select[Any]:
+    """The last one, which gives all."""
+    return listing.attempts(request, subject_id, today)[-1]
+
+
+def test_what_many_match_is_looked_for_in_the_order_first() -> None:
+    assert len(listing.attempts(asked(sort="type", validity="VALID", type=["patent"]), "s", TODAY)) == 1
+    for request in (asked(q="施工"), asked(state="draft", sort="-updated"), asked(q="施工", validity="VALID", type=["patent"])):
+        near, whole = (str(render(one)[0]) for one in listing.attempts(request, "s", TODAY))
+        assert "AS near" in near
+        assert "AS near" not in whole
+
+
 def words_of(request: service_pb2.ListCertificatesRequest, subject_id: str = "s") -> set[int]:
-    _, parameters = render(listing.query(request, subject_id, TODAY))
+    _, parameters = render(attempt(request, subject_id, TODAY))
     return {value for name, value in parameters.items() if name.startswith("param_") and abs(value) > 1000}
 
 
@@ -110,25 +125,25 @@ def test_a_cursor_brings_back_its_key_and_goes_with_its_query_only(sort: str, ke
     told = listing.cursor(request, "s", key, ID)
     assert len(told) <= 100
     request.cursor, request.limit = told, 7
-    _, parameters = render(listing.query(request, "s", TODAY))
+    _, parameters = render(attempt(request, "s", TODAY))
     assert key in parameters.values()
     assert ID in parameters.values()
     for other in (asked(sort=sort), asked(sort=sort, state="draft", q="施工"), asked(sort="type", state="draft")):
         other.cursor = told
         with pytest.raises(YunkuError, match="cursor_invalid"):
-            listing.query(other, "s", TODAY)
+            attempt(other, "s", TODAY)
     with pytest.raises(YunkuError, match="cursor_invalid"):
-        listing.query(request, "another", TODAY)
+        attempt(request, "another", TODAY)
 
 
 @given(st.text(max_size=120))
 def test_no_cursor_breaks_anything(text: str) -> None:
     with pytest.raises(YunkuError, match="cursor_invalid"):
-        listing.query(asked(cursor=text or "-", sort="updated"), "s", TODAY)
+        attempt(asked(cursor=text or "-", sort="updated"), "s", TODAY)
 
 
 def test_bad_values_are_told() -> None:
     for wrong, at in ((asked(sort="fields"), "/sort"), (asked(validity="OLD"), "/validity"), (asked(q="长" * 101), "/q")):
         with pytest.raises(YunkuError) as caught:
-            listing.query(wrong, "s", TODAY)
+            attempt(wrong, "s", TODAY)
         assert caught.value.errors[0].pointer == at
