@@ -30,7 +30,7 @@ NEVER: Final = date(9999, 12, 31)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGEST: Final = 8
 #: How many of the next entries in the order are looked through before the index of words is asked.
-NEAR: Final = 2000
+NEAR: Final = 1000
 #: The columns that orders and conditions look at.
 _ASKED: Final = (
     "certificate_id",
