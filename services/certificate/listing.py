@@ -2,7 +2,8 @@
 
 Every filter and every piece of a searched text is a *word*: 64 bits of a hash over the subject and the word, so that one index (GIN)
 holds them all, finds them within one subject only, and intersects any of them. Chinese has no words to split at, so a text's words are
-its pairs of neighbouring characters; what holds all pairs of a query is then compared with the whole of it.
+its pairs of neighbouring characters; what holds all pairs of a query is then compared with the whole of it. One character alone finds
+what begins with it.
 """
 
 import base64
@@ -96,8 +97,9 @@ def word(subject_id: str, text: str) -> int:
 
 
 def _pieces(searched: str) -> set[str]:
-    """The pairs of neighbours of every line."""
-    return {line[at : at + 2] for line in searched.split("\n") for at in range(len(line) - 1)}
+    """The pairs of neighbours of every line, and the character that it begins with."""
+    lines = [line for line in searched.split("\n") if line]
+    return {line[at : at + 2] for line in lines for at in range(len(line) - 1)} | {f"^{line[0]}" for line in lines}
 
 
 # -- a query -----------------------------------------------------------------------------------------------------------
@@ -166,6 +168,8 @@ def _wanted(request: service_pb2.ListCertificatesRequest, subject_id: str) -> li
         asked["light"] = types_pb2.Light.Name(request.light)
     wanted = [word(subject_id, f"{name}={value}") for name, value in asked.items() if value]
     text = listing.fold(request.q)
+    if len(text) == 1:  # every single character as a word would double what each write costs
+        wanted.append(word(subject_id, f"^{text}"))
     return wanted + [word(subject_id, text[at : at + 2]) for at in range(len(text) - 1)]
 
 
@@ -175,7 +179,7 @@ def _conditions(request: service_pb2.ListCertificatesRequest, subject_id: str, t
         raise YunkuError("value_too_long", field="/q", max=str(MAX_QUERY))
     if wanted := _wanted(request, subject_id):
         yield row.words.bool_op("@>")(_words(wanted))
-    if text and len(text) != 2:  # a pair is its own word; of one character there are none, since every write would pay for them
+    if len(text) > 2:  # a pair is its own word
         yield func.strpos(row.searched, text) > 0
     if request.type:
         if len(request.type) > MAX_TYPES:

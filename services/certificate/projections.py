@@ -144,7 +144,7 @@ CERTIFICATE: Final = Aggregate(
     evolve=domain.evolve,
     events=domain.EVENTS,
     projections=(
-        StateProjection(tables.certificates, version=5, row=certificate_row),
+        StateProjection(tables.certificates, version=6, row=certificate_row),
         StateProjection(tables.taken_over, version=1, row=taken_over_row),
         StateProjection(tables.expiries, version=1, row=expiry_row),
     ),

@@ -67,7 +67,7 @@ def test_every_part_of_the_searched_text_has_its_words_in_the_row(start: int, le
     row = listing.columns(view())
     for line in str(row["searched"]).split("\n"):
         part = line[start : start + length]
-        if part:
+        if len(part) > 1 or (part and start == 0):
             assert words_of(asked(q=part)) <= set(row["words"])
 
 

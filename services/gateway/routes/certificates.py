@@ -96,7 +96,7 @@ async def list_certificates(
     person_id: Filter = "",
     performance_id: Filter = "",
     q: Annotated[
-        str, Query(max_length=100, description="Part of its name, level, person, number or code; case, width and spaces don't count")
+        str, Query(max_length=100, description="Part of its name, level, person, number or code; one character: what begins with it")
     ] = "",
     sort: models.Sort = "-created",
     limit: Limit = 50,
