@@ -136,7 +136,9 @@ def test_a_slow_platform_can_hold_a_bounded_number_of_calls(counterpart: Counter
 
         told = await asyncio.gather(*(one() for _ in range(40)))
         await platform.close()
-        assert sum(after < SECONDS / 2 for _, after in told) >= 20
+        # Those that found no room were refused long before the others gave up, however loaded the machine is.
+        ends = sorted(after for _, after in told)
+        assert ends[-1] - ends[19] > SECONDS / 2
         return [code for code, _ in told]
 
     assert set(asyncio.run(run())) == {"national_platform_unavailable"}

@@ -290,7 +290,9 @@ def _canonical(known: Performances, information: Mapping[str, str]) -> dict[str,
     canonical: dict[str, str] = {}
     wrong: list[FieldError] = []
     fields = {one.name: one for one in known.information}
-    for name, text in information.items():
+    # In the form's order: a map comes in any, and the first mistake names the refusal.
+    for name in sorted(information, key=lambda name: (list(fields).index(name) if name in fields else len(fields), name)):
+        text = information[name]
         at = "/" + name[:100].replace("~", "~0").replace("/", "~1")
         if name not in fields:
             wrong.append(FieldError(at, "field_unknown", {"field": name[:100]}))
