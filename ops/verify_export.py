@@ -220,7 +220,7 @@ class Verifier:
         """The company as its service showed it, at the version that it says."""
         shown = json.loads(archive.read(record.SUBJECT))
         (aggregate,) = (one for one in declared("subject").aggregates if one.name == "subject")
-        state = fold(aggregate, events[: shown["version"]]).state
+        state = fold(aggregate, events[: shown.get("revision", shown["version"])]).state
         told = (state.uscc, state.name, list(state.former_names), list(state.types))
         if told != (shown["uscc"], shown["name"], shown.get("former_names", []), shown["types"]):
             self.findings.append(f"{record.SUBJECT}: isn't what the events say")

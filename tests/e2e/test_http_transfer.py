@@ -131,6 +131,22 @@ def test_rows_are_imported_each_by_itself_and_never_twice(world: World) -> None:
     assert {one["id"] for one in api.ask("GET", "/api/v1/imports")["items"]} >= {report["id"], again["id"]}
 
 
+def test_a_killed_import_goes_on_where_it_stood(world: World, suite: RunningSuite) -> None:
+    api = world.company()
+    rows = [HEAD, *((f"K-{number}", LAWSUIT, "", f"第{number}件", "2026-01-05") for number in range(300))]
+    data = archive(table(*rows))
+    path = f"/api/v1/imports/{api.ask('POST', '/api/v1/imports', 202, files={'file': ('a.zip', data, 'application/zip')})['id']}"
+    eventually(lambda: api.ask("GET", path, params={"limit": 0})["created"] > 3)
+    suite.kill_process("certificate")
+    suite.wait_ready()
+    eventually(lambda: api.ask("GET", path, params={"limit": 0})["state"] == "done", 120)
+    report = api.ask("GET", path, params={"limit": 1000})
+    assert (report["created"], report["unchanged"], report["failed"]) == (300, 0, 0)
+    assert len({row["certificate_id"] for row in report["items"]}) == 300
+    again = imported(api, data)
+    assert (again["created"], again["unchanged"]) == (0, 300)
+
+
 def test_a_template_is_a_table_that_can_be_imported(world: World) -> None:
     api = world.company()
     made = api.send("GET", "/api/v1/imports/template", params={"type": [LAWSUIT]}).content
