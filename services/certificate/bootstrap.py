@@ -61,7 +61,7 @@ async def build(runtime: Runtime[Settings]) -> None:
     importing = JobWorker(log, imports, importer.carry_out, kind="import", passing=(), concurrency=1)
     log.on_append = waking(log, importing)
     exporter = Exporter(log, adapters.RemoteRecords(runtime.peers), transfers)
-    exporting = JobWorker(log, exports, exporter.carry_out, kind="export", passing=(), concurrency=1)
+    exporting = JobWorker(log, exports, exporter.carry_out, kind="export", passing=(), concurrency=2)
     log.on_append = waking(log, exporting)
     runtime.add_background("exports", exporting.run, max_silence=30 * POLL)
     runtime.add_background("imports", importing.run, max_silence=30 * POLL)

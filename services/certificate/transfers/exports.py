@@ -20,6 +20,7 @@ from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, fold
 from kernel.observability.logging import get_logger
+from kernel.rpc.errors import as_yunku_error
 from services.certificate.ports import Records, Transfers
 from services.certificate.projections import CERTIFICATE, PERFORMANCE
 from services.certificate.tables import certificates, exports, imports, performances
@@ -52,8 +53,8 @@ class Exporter:
             try:
                 event = await _Making(self._log, self._records, self._transfers, str(export_id), subject_id, file).make()
                 await self._transfers.put_export(str(export_id), event.archive_sha256, file, event.archive_size)
-            except YunkuError as refused:
-                _log.warning("export waits for a part of the system", code=refused.code)
+            except Exception as error:
+                _log.warning("export waits for a part of the system", code=as_yunku_error(error).code, exc_info=error)
                 await asyncio.sleep(_PAUSE)
                 return False
             await self._log.execute(EXPORT, export_id, lambda now: domain.finish_export(now, event), context, subject_id=subject_id)

@@ -30,6 +30,7 @@ from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog
 from kernel.observability.logging import get_logger
+from kernel.rpc.errors import as_yunku_error
 from kernel.sandbox.formats import sniff
 from services.certificate import domain
 from services.certificate.handlers import Handlers
@@ -118,10 +119,11 @@ class Importer:
                 await self._transfers.fetch_import(state.requested.subject_id, state.requested.archive_sha256, file)
                 archive, rows = await asyncio.to_thread(opened, file, self._limits)
                 await self._rows(import_id, state.done, asked, archive, rows)
-            except YunkuError as refused:
+            except Exception as error:
+                refused = as_yunku_error(error)
                 # It was sound when it was taken in: the archive is gone, or isn't what it was.
-                if refused.code in _PASSING:
-                    _log.warning("import waits for a part of the system", code=refused.code)
+                if refused.code in _PASSING or refused.code == "internal":
+                    _log.warning("import waits for a part of the system", code=refused.code, exc_info=error)
                     await asyncio.sleep(_PAUSE)
                     return False
                 reason = refused.code
@@ -264,9 +266,13 @@ class Importer:
         for pause in (*_PATIENCE, None):
             try:
                 return await attempt()
-            except YunkuError as refused:
+            except Exception as error:
+                refused = as_yunku_error(error)
                 if refused.code not in _PASSING or pause is None:
-                    raise
+                    if refused.code == "internal":
+                        # A defect in one row must not hold up the others, nor all imports behind this one.
+                        _log.error("a row of an import failed", exc_info=error)
+                    raise refused from None
                 _log.warning("import waits for a part of the system", code=refused.code, pause=pause)
                 await asyncio.sleep(pause)
         raise YunkuError("internal")
