@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -173,3 +174,11 @@ def test_any_flipped_byte_is_refused_or_changes_nothing() -> None:
         except YunkuError:
             continue
         assert read == dict(GOOD), place
+
+
+def test_files_are_read_on_several_threads_at_once() -> None:
+    files = [(TABLE, b"type\nx\n"), *((f"documents/{n}", bytes([n]) * 200_000) for n in range(9))]
+    archive = Archive(io.BytesIO(zipped(files, zipfile.ZIP_STORED)), Limits())
+    wanted = [name for name, _ in files] * 20
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(archive.read, wanted)) == [dict(files)[name] for name in wanted]

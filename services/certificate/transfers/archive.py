@@ -6,6 +6,7 @@ reader sees the same files, and no byte is unpacked twice.
 """
 
 import struct
+import threading
 import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,8 @@ class Archive:
 
     def __init__(self, file: IO[bytes], limits: Limits | None = None) -> None:
         self._file = file
+        # Rows are prepared on several threads, and the file has one place at which it is read.
+        self._reading = threading.Lock()
         self._limits = limits or Limits()
         self.entries: Mapping[str, Entry] = self._read()
         if TABLE not in self.entries:
@@ -78,7 +81,8 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """A file's bytes, whole. Raises KeyError for an unknown name, ``archive_damaged`` where they aren't what was announced."""
-        return b"".join(self._unpack(self.entries[name]))
+        with self._reading:
+            return b"".join(self._unpack(self.entries[name]))
 
     # -- structure -----------------------------------------------------------------------------------------------------
 
