@@ -277,6 +277,7 @@ def _type(one: _Map, module: str) -> CertificateType:
         revisable=one.flag("revisable", default=False),
         unique_by=one.texts("unique_by"),
         at_most=_at_most(one),
+        required_of=one.one_of("required_of", ("all", "outside"), ""),
     )
     one.finish()
     if not made.modes or any(mode not in _MODES for mode in made.modes):

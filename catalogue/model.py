@@ -183,6 +183,8 @@ class CertificateType:
     """Fields whose values together stand once in the register for one holder (审计年度, 月份); empty: as often as one likes."""
     at_most: AtMost | None = None
     """What they may come to together for one holder (持股比例: 100)."""
+    required_of: str = ""
+    """Which companies must have one submitted: ``all`` (manual 三 (一) 1 (3)), ``outside`` (from outside of the province); empty: none."""
 
     @property
     def needs_document(self) -> bool:

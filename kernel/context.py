@@ -15,6 +15,12 @@ from kernel.errors import YunkuError
 
 CallerKind = Literal["account", "service", "domain_system"]
 
+#: Roles of an account in a company: what it may do when it acts for it.
+MEMBER_ADMINISTRATOR: Final = "ADMINISTRATOR"
+MEMBER_OPERATOR: Final = "OPERATOR"
+MEMBER_READER: Final = "READER"
+MEMBER_ROLES: Final = (MEMBER_ADMINISTRATOR, MEMBER_OPERATOR, MEMBER_READER)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -23,6 +29,7 @@ class Caller:
     ``id`` is the account id, the service's name or the domain id, by kind. ``subject_id`` and ``subject_type``
     (TENDERER, BIDDER, AGENCY) say for whom the session acts; ``roles`` are (role, domain id) pairs, the domain id
     empty for roles of the whole register; ``key_uscc`` is the USCC of the CA key that opened the session.
+    ``member_role`` is the account's role in the subject that the session acts for (``MEMBER_ROLES``).
     """
 
     kind: CallerKind
@@ -34,6 +41,7 @@ class Caller:
     subject_uscc: str = ""
     subject_name: str = ""
     key_uscc: str = ""
+    member_role: str = ""
 
     def has_role(self, role: str, domain_id: str | None = None) -> bool:
         """Whether the caller has ``role``; with ``domain_id``, for that domain (a register-wide role doesn't count)."""
@@ -43,6 +51,16 @@ class Caller:
         """Raises ``role_missing`` unless :meth:`has_role`."""
         if not self.has_role(role, domain_id):
             raise YunkuError("role_missing", role=role)
+
+    def require_command(self) -> None:
+        """Raises ``role_missing`` for a READER of the subject that the session acts for: it changes nothing."""
+        if self.kind == "account" and self.member_role == MEMBER_READER:
+            raise YunkuError("role_missing", role=MEMBER_OPERATOR)
+
+    def require_member_administrator(self) -> None:
+        """Raises ``role_missing`` unless the account is an administrator of the subject that the session acts for."""
+        if self.member_role != MEMBER_ADMINISTRATOR:
+            raise YunkuError("role_missing", role=MEMBER_ADMINISTRATOR)
 
     def require_subject(self) -> str:
         """The subject that the caller acts for; raises ``subject_not_picked`` where there is none."""

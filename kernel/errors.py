@@ -120,11 +120,16 @@ _register(
     export_not_ready="The export's archive is still being made.",
     export_expired="The export's archive was dropped after its time; ask for another.",
     domain_closed="The domain doesn't take pushes.",
+    last_administrator="The company would be left without an administrator.",
+    key_member_stays="The company's CA keys are always a member; only their role changes.",
+    members_full="The company has as many members as it may have (param max).",
+    certificates_missing="Certificates of the basic information aren't submitted yet (param types names them, errors has one for each).",
 )
 _register(
     409,
     "ALREADY_EXISTS",
     subject_registered="A subject of this USCC exists already.",
+    member_exists="The person is a member already, with another role.",
     phone_registered="An account of this phone number exists already.",
     domain_registered="A domain of this id exists already, with another name or other rules.",
     material_exists="The performance has a material of this kind already.",

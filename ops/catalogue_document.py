@@ -38,6 +38,8 @@ def _properties(one: CertificateType) -> str:
         said.append(f"once for the same `{'`, `'.join(one.unique_by)}`")
     if one.at_most:
         said.append(f"`{one.at_most.field}` at most {one.at_most.total} together")
+    if one.required_of:
+        said.append("required of every company" if one.required_of == "all" else "required of companies from outside of the province")
     if one.valid_until:
         said.append(f"valid until `{one.valid_until}`")
     return "; ".join(said) + "."

@@ -42,6 +42,7 @@ _TEXTS: Final = (
     "subject_uscc",
     "subject_name",
     "key_uscc",
+    "member_role",
 )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -33,10 +33,17 @@ IDEMPOTENCY_METADATA: Final = "yunku-idempotency-key"
 _HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 _ID: Final = re.compile(r"[0-9A-Za-z._:-]{1,64}")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+#: Methods that change nothing are named by one of these verbs; every other one is a command, which a READER may not give.
+_QUERY: Final = re.compile(r"(?:Get|List|Find|Count|Check|Explain|Replay|Read)[A-Z]?")
 
 _log = get_logger(__name__)
 _Servicer = TypeVar("_Servicer")
 _Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+def is_query(method: str) -> bool:
+    """Whether a method, by the verb of its name, changes nothing."""
+    return _QUERY.match(method) is not None
 
 
 def request_hash(method: str, request: Message) -> bytes:
@@ -45,11 +52,19 @@ def request_hash(method: str, request: Message) -> bytes:
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    def __init__(self, service: str, verifier: Verifier | None, deadline_cap: float, on_unavailable: Callable[[], None]):
+    def __init__(
+        self,
+        service: str,
+        verifier: Verifier | None,
+        deadline_cap: float,
+        on_unavailable: Callable[[], None],
+        open_to_readers: Collection[str],
+    ):
         self._service = service
         self._verifier = verifier
         self._deadline_cap = deadline_cap
         self._on_unavailable = on_unavailable
+        self._open_to_readers = open_to_readers
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -110,6 +125,9 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         issuer, caller = self._caller(metadata.get(CALLER_METADATA, ""))
         # Left bound: each call is a task of its own, and its last line (a refusal, a failure) is to name the caller.
         bind(caller_kind=caller.kind, caller_id=caller.id, peer_service=issuer)
+        name = method.rpartition("/")[2]
+        if name not in self._open_to_readers and not is_query(name):
+            caller.require_command()
         with tracing.span(
             short,
             parent=metadata.get(tracing.TRACEPARENT, ""),
@@ -177,6 +195,7 @@ class RpcServer:
         self.service = service
         self._on_unavailable = on_unavailable or (lambda: None)
         self._server: Any = None
+        self._open_to_readers: set[str] = set()
         self._health = HealthServicer()
         self.port = 0
 
@@ -190,6 +209,7 @@ class RpcServer:
                 Verifier(self.service, keys_dir) if keys_dir is not None else None,
                 self._settings.rpc_deadline_cap_seconds,
                 self._on_unavailable,
+                self._open_to_readers,
             )
             self._server = grpc.aio.server(
                 interceptors=[interceptor],
@@ -208,8 +228,16 @@ class RpcServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         return self._server
 
-    def register(self, add_to_server: Callable[[_Servicer, Any], None], servicer: _Servicer) -> None:
-        """Adds a servicer: ``rpc.register(add_SubjectServiceServicer_to_server, SubjectRpc(…))``."""
+    def register(
+        self, add_to_server: Callable[[_Servicer, Any], None], servicer: _Servicer, *, open_to_readers: Collection[str] = ()
+    ) -> None:
+        """Adds a servicer: ``rpc.register(add_SubjectServiceServicer_to_server, SubjectRpc(…))``.
+
+        Accounts that are only READER of the company for which their session acts are refused every method but queries
+        (by its verb: Get, List, Find, Count, Check, Explain, Replay, Read) with ``role_missing``. ``open_to_readers`` names the
+        commands that aren't made for that company, and so are not refused.
+        """
+        self._open_to_readers.update(open_to_readers)
         add_to_server(servicer, self.server)
 
     async def start(self) -> None:

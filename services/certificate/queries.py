@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict, MessageToJson
-from sqlalchemy import select
+from sqlalchemy import func, select
 from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
 
@@ -52,6 +52,18 @@ async def find(log: EventLog, request: service_pb2.ListCertificatesRequest, call
     items = [service_pb2.Certificate.FromString(bytes(row[2])) for row in rows[:limit]]
     more = listing.cursor(request, subject_id, rows[limit - 1][0], rows[limit - 1][1]) if len(rows) > limit else ""
     return service_pb2.ListCertificatesResponse(items=items, next_cursor=more)
+
+
+async def counts(log: EventLog, caller: Caller) -> service_pb2.CountCertificatesResponse:
+    """How many the subject has, by type, state and light; discarded ones aren't counted."""
+    kept = (certificates.c.subject_id == caller.require_subject(), certificates.c.state != domain.DISCARDED)
+    groups = (certificates.c.type, certificates.c.state, certificates.c.light)
+    statement = select(*groups, func.count()).where(*kept).group_by(*groups).order_by(*groups)
+    async with log.pool.connection() as connection:
+        rows = await (await connection.execute(*render(statement), prepare=True)).fetchall()
+    return service_pb2.CountCertificatesResponse(
+        items=[service_pb2.CertificateCount(type=kind, state=state, light=light, count=count) for kind, state, light, count in rows]
+    )
 
 
 async def history(log: EventLog, text: str, caller: Caller) -> service_pb2.GetHistoryResponse:

@@ -77,6 +77,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
     async def GetVersions(self, request: service_pb2.GetVersionsRequest, _: Any) -> service_pb2.GetVersionsResponse:
         return await queries.versions(self._log, request.certificate_id, context.current().caller)
 
+    async def CountCertificates(self, request: service_pb2.CountCertificatesRequest, _: Any) -> service_pb2.CountCertificatesResponse:
+        return await queries.counts(self._log, context.current().caller)
+
     async def ListActivity(self, request: service_pb2.ListActivityRequest, _: Any) -> service_pb2.ListActivityResponse:
         return await queries.activity_since(self._log, request, context.current().caller)
 

@@ -19,6 +19,7 @@ from services.gateway.routes import (
     performances,
     platform,
     reviews,
+    subjects,
     transfers,
 )
 
@@ -50,7 +51,21 @@ def create(means: Means | None) -> FastAPI:
     )
     app.state.means = means
     problems.install(app)
-    for part in (accounts, certificates, performances, events, reviews, domains, digital, platform, transfers, notices, operations):
+    parts = (
+        accounts,
+        subjects,
+        certificates,
+        performances,
+        events,
+        reviews,
+        domains,
+        digital,
+        platform,
+        transfers,
+        notices,
+        operations,
+    )
+    for part in parts:
         app.include_router(part.router)
     app.include_router(operations.public)
 

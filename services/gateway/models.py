@@ -12,6 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Light = Literal["RED", "YELLOW", "GREEN", "NONE"]
 Mode = Literal["SMART", "MANUAL"]
 SubjectType = Literal["TENDERER", "BIDDER", "AGENCY"]
+MemberRole = Literal["ADMINISTRATOR", "OPERATOR", "READER"]
+BusinessType = Literal[
+    "SURVEY",
+    "DESIGN",
+    "CONSTRUCTION",
+    "SUPERVISION",
+    "ENGINEERING_CONSULTING",
+    "COST_CONSULTING",
+    "PROJECT_MANAGEMENT",
+    "MATERIAL_SUPPLY",
+]
 Verdict = Literal["MATCH", "MISMATCH", "UNREADABLE", "UNMARKED", "ABSENT", "NOT_COMPARED"]
 CertificateState = Literal["draft", "submitted", "superseded", "discarded"]
 ProgressState = Literal["none", "running", "delayed", "done"]
@@ -186,6 +197,8 @@ class MemberSubject(Answer):
     uscc: str
     name: str
     types: list[SubjectType]
+    role: MemberRole = Field(description="OPERATOR may do all but members and name, READER reads")
+    invited: bool = Field(description="Invited, and never acted for it so far: picking it accepts")
 
 
 class Session(Answer):
@@ -222,6 +235,38 @@ class SubjectRequest(Body):
     confirm_uscc: bool = Field(False, description="Register it although the USCC's check digit fails")
 
 
+class ProfileFields(Answer):
+    """Basic information 企业基本信息 besides USCC and name; null is what isn't stated."""
+
+    registered_place: str | None
+    company_type: str | None
+    contact: str | None
+    contact_phone: str | None
+    website: str | None
+    fax: str | None
+    postal_code: str | None
+    is_sme: bool | None
+    founded_on: Date | None
+    business_types: list[BusinessType] = Field(description="经营类型")
+
+
+class AcceptedProfile(Answer):
+    """Basic information as submitted last: it stands while a change is open."""
+
+    number: int = Field(description="Counts the submissions from 1")
+    name: str
+    submitted_at: Timestamp
+    fields: ProfileFields
+
+
+class SubjectProfile(Answer):
+    state: Literal["none", "draft", "submitted", "changing"] = Field(
+        description="changing: submitted, and name or fields are others since; accepted stands until they are submitted"
+    )
+    fields: ProfileFields = Field(description="As stated last")
+    accepted: AcceptedProfile | None
+
+
 class Subject(Answer):
     id: str
     uscc: str
@@ -229,7 +274,93 @@ class Subject(Answer):
     former_names: list[str]
     types: list[SubjectType]
     registered_at: Timestamp
+    profile: SubjectProfile
     version: int
+
+
+class TypeNamed(Answer):
+    code: str
+    label: str
+
+
+class StateCounts(Answer):
+    draft: int
+    submitted: int
+    superseded: int
+
+
+class LightCounts(Answer):
+    """Of the submitted ones."""
+
+    RED: int
+    YELLOW: int
+    GREEN: int
+    NONE: int
+
+
+class ModuleCompleteness(Answer):
+    module: str
+    number: int
+    label: str
+    required: list[TypeNamed] = Field(description="Certificate types that the company must have submitted")
+    missing: list[TypeNamed] = Field(description="Those of them of which none is submitted")
+    states: StateCounts
+    lights: LightCounts
+    profile: Literal["none", "draft", "submitted", "changing"] | None = Field(
+        description="State of the basic information; null in every other module"
+    )
+    complete: bool = Field(description="Nothing required is missing; true where nothing is required")
+
+
+class Completeness(Answer):
+    """What each of the nine modules requires of the session's company, what is there and what is missing."""
+
+    subject_id: str
+    outside: bool = Field(description="Registered outside of the province (by its USCC): 外埠入辽 is required")
+    complete: bool
+    modules: list[ModuleCompleteness]
+
+
+class ProfileRequest(Body):
+    """What is named is stated; null, or an empty text, clears it."""
+
+    registered_place: FieldValue | None = None
+    company_type: FieldValue | None = None
+    contact: FieldValue | None = None
+    contact_phone: FieldValue | None = Field(None, description="Mobile number, or landline with its area code")
+    website: FieldValue | None = Field(None, description="无 where the company has none")
+    fax: FieldValue | None = Field(None, description="无 where the company has none")
+    postal_code: FieldValue | None = None
+    is_sme: bool | None = None
+    founded_on: FieldValue | None = None
+    business_types: Annotated[list[Short], Field(max_length=20)] | None = None
+
+
+class MemberRequest(Body):
+    phone: Short
+    role: Short
+
+
+class MemberRoleRequest(Body):
+    role: Short
+
+
+class Member(Answer):
+    account_id: str
+    kind: Literal["person", "key"] = Field(description="key: the company's CA keys")
+    name: str | None = Field(description="Null as long as the person is only invited")
+    phone: str | None = Field(description="Masked", examples=["138****0000"])
+    role: MemberRole
+    state: Literal["invited", "active"] = Field(description="An invited person becomes active by acting for the company")
+
+
+class MemberPage(Answer):
+    items: list[Member]
+    next_cursor: str | None
+
+
+class NameRequest(Body):
+    name: Annotated[str, StringConstraints(max_length=1000)]
 
 
 # -- catalogue ---------------------------------------------------------------------------------------------------------
@@ -766,6 +897,41 @@ class VersionPage(Answer):
     predecessor_id: str | None
     successor_id: str | None
     next_cursor: str | None
+
+
+class SubjectHistoryItem(Answer):
+    """One line of a company's operation record, made from one event of the log."""
+
+    number: int
+    at: Timestamp
+    actor: Actor
+    action: str = Field(description="Chinese name of the operation")
+    type: str = Field(description="Event type")
+    summary: str = Field(description="Chinese")
+    changes: list[Change]
+    version: int
+    event_id: str
+    hash: Sha256
+
+
+class SubjectHistoryPage(Answer):
+    items: list[SubjectHistoryItem]
+    next_cursor: str | None
+
+
+class ProfileVersion(Answer):
+    """One submission of the basic information, with what changed against the one before."""
+
+    number: int
+    name: str
+    submitted_at: Timestamp
+    actor: Actor
+    fields: ProfileFields
+    changes: list[Change]
+
+
+class ProfileVersions(Answer):
+    items: list[ProfileVersion] = Field(description="Newest first")
 
 
 class Activity(Answer):

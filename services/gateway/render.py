@@ -12,6 +12,7 @@ from yunku.certificate.v1 import service_pb2, transfer_pb2, types_pb2
 from yunku.identity.v1 import service_pb2 as identity_pb2
 from yunku.push.v1 import service_pb2 as push_pb2
 from yunku.signing.v1 import service_pb2 as signing_pb2
+from yunku.subject.v1 import profile_pb2
 from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
@@ -28,6 +29,13 @@ _LIGHTS: Final = {
     types_pb2.LIGHT_RED: "RED",
     types_pb2.LIGHT_YELLOW: "YELLOW",
     types_pb2.LIGHT_GREEN: "GREEN",
+}
+#: What of a company is kept as words, and where their Chinese stands.
+_SUBJECT_WORDS: Final = {
+    "types": "gateway.subject_type",
+    "profile_state": "gateway.profile_state",
+    "profile.is_sme": "gateway.bool",
+    "profile.business_types": "gateway.business_type",
 }
 _STATES: Final = frozenset(get_args(models.ProgressState))
 _REASON_SECTIONS: Final = ("verify", "verify.postponed", "ocr.postponed")
@@ -105,7 +113,21 @@ def reason(code: str, params: Mapping[str, str]) -> str:
 
 
 def member(one: identity_pb2.MemberSubject) -> models.MemberSubject:
-    return models.MemberSubject(id=one.id, uscc=one.uscc, name=one.name, types=word(list(one.types)))
+    return models.MemberSubject(
+        id=one.id, uscc=one.uscc, name=one.name, types=word(list(one.types)), role=word(one.role), invited=one.invited
+    )
+
+
+def company_member(one: identity_pb2.Member) -> models.Member:
+    """A member of a company, for the company."""
+    return models.Member(
+        account_id=one.account_id,
+        kind=word(one.kind),
+        name=one.name or None,
+        phone=one.masked_phone or None,
+        role=word(one.role),
+        state=word(one.state),
+    )
 
 
 def session(one: identity_pb2.Session) -> models.Session:
@@ -133,6 +155,7 @@ def current_session(one: identity_pb2.AuthenticateResponse, name: str | None) ->
 
 
 def subject(one: subject_pb2.Subject) -> models.Subject:
+    accepted = one.accepted_profile
     return models.Subject(
         id=one.id,
         uscc=one.uscc,
@@ -140,8 +163,80 @@ def subject(one: subject_pb2.Subject) -> models.Subject:
         former_names=list(one.former_names),
         types=word(list(one.types)),
         registered_at=moment(one.registered_at),
+        profile=models.SubjectProfile(
+            state=word(one.profile_state),
+            fields=profile_fields(one.profile),
+            accepted=models.AcceptedProfile(
+                number=accepted.number,
+                name=accepted.name,
+                submitted_at=moment(accepted.submitted_at),
+                fields=profile_fields(accepted.profile),
+            )
+            if one.HasField("accepted_profile")
+            else None,
+        ),
         version=one.version,
     )
+
+
+def profile_fields(one: profile_pb2.Profile) -> models.ProfileFields:
+    return models.ProfileFields(
+        registered_place=one.registered_place or None,
+        company_type=one.company_type or None,
+        contact=one.contact or None,
+        contact_phone=one.contact_phone or None,
+        website=one.website or None,
+        fax=one.fax or None,
+        postal_code=one.postal_code or None,
+        is_sme=one.is_sme == "true" if one.is_sme else None,
+        founded_on=one.founded_on or None,
+        business_types=word(list(one.business_types)),
+    )
+
+
+def profile_version(one: subject_pb2.ProfileVersion, names: Mapping[str, str]) -> models.ProfileVersion:
+    """One submission of the basic information. ``names`` are accounts' by id."""
+    return models.ProfileVersion(
+        number=one.number,
+        name=one.name,
+        submitted_at=moment(one.submitted_at),
+        actor=actor("account", one.account_id, names, {}),
+        fields=profile_fields(one.profile),
+        changes=[subject_change(change) for change in json.loads(one.changes_json or "[]")],
+    )
+
+
+def subject_history_item(one: subject_pb2.SubjectHistoryItem, names: Mapping[str, str], *, masked: bool) -> models.SubjectHistoryItem:
+    """One line of a company's operation record. ``names`` are accounts' by id."""
+    event: dict[str, Any] = json.loads(one.event_json or "{}")
+    params = {key: str(event.get(key, "")) for key in ("name", "former_name", "number")}
+    return models.SubjectHistoryItem(
+        number=one.number,
+        at=moment(one.at),
+        actor=actor(one.actor_kind, one.actor_id, names, {}),
+        action=_word("gateway.action", one.type),
+        type=one.type,
+        summary=texts.text(f"gateway.summary.{one.type}", **params) if one.type in _keys("gateway.summary") else one.type,
+        changes=[subject_change(change, masked=masked) for change in json.loads(one.changes_json or "[]")],
+        version=one.version,
+        event_id=one.event_id,
+        hash=one.hash,
+    )
+
+
+def subject_change(one: Mapping[str, Any], *, masked: bool = False) -> models.Change:
+    """What changed of a company, with the field's Chinese name and words; ``masked`` hides its contact's number."""
+    path = str(one["path"])
+    label = _word("gateway.subject_change", path.removeprefix("profile."))
+    before, after = (_subject_value(path, one.get(side), masked) for side in ("before", "after"))
+    return models.Change(path=path, label=label, before=before, after=after)
+
+
+def _subject_value(path: str, value: Any, masked: bool) -> Any:
+    section = _SUBJECT_WORDS.get(path)
+    if section is not None:
+        return [_word(section, one) for one in value] if isinstance(value, list) else _word(section, value) if value else value
+    return mask("phone", value) if masked and path == "profile.contact_phone" and value else value
 
 
 # -- certificates ------------------------------------------------------------------------------------------------------
@@ -588,7 +683,7 @@ def history_item(
     return models.HistoryItem(
         number=one.number,
         at=moment(one.at),
-        actor=_actor(one, names, domains),
+        actor=actor(one.actor_kind, one.actor_id, names, domains),
         action=texts.text(f"gateway.action.{one.type}") if one.type in actions else one.type,
         type=one.type,
         summary=_summary(one, names, domains),
@@ -617,9 +712,9 @@ def version(one: service_pb2.CertificateVersion, type_code: str, *, masked: bool
     )
 
 
-def _actor(one: service_pb2.HistoryItem | push_pb2.HistoryItem, names: Mapping[str, str], domains: Mapping[str, str]) -> models.Actor:
-    actor_id = one.actor_id
-    match one.actor_kind:
+def actor(kind: str, actor_id: str, names: Mapping[str, str], domains: Mapping[str, str]) -> models.Actor:
+    """Who did something. ``names`` are accounts' and ``domains`` domains', by id."""
+    match kind:
         case "account":
             return models.Actor(kind="account", id=actor_id, name=names.get(actor_id) or texts.text("gateway.actor.erased"))
         case "service":

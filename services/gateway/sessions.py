@@ -47,6 +47,7 @@ def caller_of(session: service_pb2.AuthenticateResponse) -> Caller:
         subject_uscc=acting.uscc if acting is not None else "",
         subject_name=acting.name if acting is not None else "",
         key_uscc=session.key_uscc,
+        member_role=acting.role if acting is not None else "",
     )
 
 

@@ -121,6 +121,8 @@ CODES_IN_ALL: Final = Rule(600, 60)
 REFUSALS_PER_ACCOUNT: Final = Rule(10, 900)
 REFUSALS_IN_ALL: Final = Rule(1200, 60)
 CHALLENGES_IN_ALL: Final = Rule(3000, 60)
+#: Invitations of one company: each writes to a person's record.
+INVITATIONS_PER_SUBJECT: Final = Rule(100, 3600)
 
 
 class RateLimits:

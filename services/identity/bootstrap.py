@@ -1,6 +1,6 @@
 """The composition root."""
 
-from yunku.identity.v1 import service_pb2_grpc
+from yunku.identity.v1 import service_pb2, service_pb2_grpc
 
 from kernel.eventlog.rebuild import declared
 from kernel.eventlog.runtime import attach
@@ -18,7 +18,9 @@ async def build(runtime: Runtime[Settings]) -> None:
     log = await attach(runtime, declared("identity"), consumers.subscriptions)
     means = make_means(runtime, log)
     runtime.add_background("sweep", lambda: adapters.sweep(runtime.pool))
-    runtime.rpc.register(service_pb2_grpc.add_IdentityServiceServicer_to_server, rpc.IdentityService(means))
+    # Sessions and memberships are nobody's company's: what a READER may do with them is decided here.
+    own = service_pb2.DESCRIPTOR.services_by_name["IdentityService"].methods_by_name
+    runtime.rpc.register(service_pb2_grpc.add_IdentityServiceServicer_to_server, rpc.IdentityService(means), open_to_readers=tuple(own))
 
 
 def make_means(runtime: Runtime[Settings], log: EventLog) -> Means:

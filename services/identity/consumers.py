@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from yunku.subject.v1 import events_pb2
 
 from kernel.bus.consumer import Subscription
-from kernel.context import CallContext
+from kernel.context import MEMBER_ADMINISTRATOR, MEMBER_OPERATOR, CallContext
 from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, Transaction
@@ -31,17 +31,20 @@ def subscriptions(log: EventLog) -> Sequence[Subscription]:
             "types": list(registered.types),
         }
         await transaction.connection.execute(*render(insert(subjects).values(**row).on_conflict_do_nothing()))
-        for account_id in dict.fromkeys((UUID(registered.account_id), account_of_key(registered.uscc))):
+        # Who registers a company is its administrator; its keys act for it as an operator, unless one registered it.
+        roles = {account_of_key(registered.uscc): MEMBER_OPERATOR, UUID(registered.account_id): MEMBER_ADMINISTRATOR}
+        for account_id, role in roles.items():
             await log.execute(
                 ACCOUNT,
                 account_id,
-                lambda state, account_id=account_id: domain.grant_membership(  # type: ignore[misc]
+                lambda state, account_id=account_id, role=role: domain.grant_membership(  # type: ignore[misc]
                     state,
                     account_id=str(account_id),
                     subject_id=registered.subject_id,
                     uscc=registered.uscc,
                     subject_name=registered.name,
                     subject_types=tuple(registered.types),
+                    role=role,
                 ),
                 context,
                 transaction=transaction,

@@ -10,16 +10,29 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.identity.v1 import events_pb2
 from yunku.kernel.v1 import kernel_pb2
 
+from kernel.context import MEMBER_ADMINISTRATOR, MEMBER_ROLES
 from kernel.errors import YunkuError
 
 REVIEWER: Final = "REVIEWER"
 #: Roles beyond membership; only a reviewer's belongs to a domain.
 ROLES: Final = (REVIEWER, "ADMINISTRATOR", "AUDITOR")
+#: Members of one company, invited ones included.
+MAX_MEMBERS: Final = 200
 #: A refresh token that comes a second time is known as such this many renewals back.
 _REMEMBERED: Final = 16
 
 
 # -- accounts ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Membership:
+    """An account's place in one company. ``accepted`` is False as long as an invited person never acted for it."""
+
+    subject_id: str
+    role: str
+    accepted: bool
+    masked_phone: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,21 +45,35 @@ class Account:
     password_hash: kernel_pb2.EncryptedValue | None = None
     key_uscc: str = ""
     company_name: str = ""
-    subject_ids: tuple[str, ...] = ()
+    memberships: tuple[Membership, ...] = ()
     roles: tuple[tuple[str, str], ...] = ()
     erased: bool = False
+
+    def membership(self, subject_id: str) -> Membership | None:
+        """The account's place in a company; None where it has none."""
+        return next((one for one in self.memberships if one.subject_id == subject_id), None)
 
 
 def evolve_account(state: Account, event: Any, recorded_at: datetime) -> Account:
     """The account after ``event``."""
     match event:
         case events_pb2.AccountRegistered():
-            # Also after an erasure: the number has got a new holder, who starts with nothing of the former one's.
-            return Account(opened=True, phone=event.phone, name=event.name, password_hash=event.password_hash)
+            # Also after an erasure: the number has got a new holder, who starts with nothing of the former one's but
+            # with the invitations that came since, as those that came before a first registration.
+            return Account(
+                opened=True, phone=event.phone, name=event.name, password_hash=event.password_hash, memberships=state.memberships
+            )
         case events_pb2.KeyAccountOpened():
             return replace(state, opened=True, key_uscc=event.uscc, company_name=event.company_name)
         case events_pb2.MembershipGranted():
-            return replace(state, subject_ids=(*state.subject_ids, event.subject_id))
+            made = Membership(event.subject_id, event.role or MEMBER_ADMINISTRATOR, not event.invited_by, event.masked_phone)
+            return replace(state, memberships=(*state.memberships, made))
+        case events_pb2.MembershipAccepted():
+            return _with_membership(state, event.subject_id, accepted=True)
+        case events_pb2.MemberRoleChanged():
+            return _with_membership(state, event.subject_id, role=event.role)
+        case events_pb2.MembershipEnded():
+            return replace(state, memberships=tuple(one for one in state.memberships if one.subject_id != event.subject_id))
         case events_pb2.RoleGranted():
             return replace(state, roles=(*state.roles, (event.role, event.domain_id)))
         case events_pb2.RoleRevoked():
@@ -54,6 +81,11 @@ def evolve_account(state: Account, event: Any, recorded_at: datetime) -> Account
         case events_pb2.AccountErased():
             return Account(opened=True, erased=True)
     raise TypeError(f"{type(event).__name__} is no event of an account")
+
+
+def _with_membership(state: Account, subject_id: str, **changes: Any) -> Account:
+    changed = (replace(one, **changes) if one.subject_id == subject_id else one for one in state.memberships)
+    return replace(state, memberships=tuple(changed))
 
 
 def register_account(
@@ -81,10 +113,10 @@ def open_key_account(state: Account, *, account_id: str, uscc: str, company_name
 
 
 def grant_membership(
-    state: Account, *, account_id: str, subject_id: str, uscc: str, subject_name: str, subject_types: tuple[str, ...]
+    state: Account, *, account_id: str, subject_id: str, uscc: str, subject_name: str, subject_types: tuple[str, ...], role: str
 ) -> list[Message]:
     """The account may act for the subject from now on; once is enough."""
-    if subject_id in state.subject_ids or state.erased:
+    if state.membership(subject_id) is not None or state.erased:
         return []
     return [
         events_pb2.MembershipGranted(
@@ -93,8 +125,90 @@ def grant_membership(
             uscc=uscc,
             subject_name=subject_name,
             subject_types=subject_types,
+            role=role,
         )
     ]
+
+
+def invite(
+    state: Account,
+    *,
+    account_id: str,
+    subject_id: str,
+    uscc: str,
+    subject_name: str,
+    subject_types: tuple[str, ...],
+    role: str,
+    invited_by: str,
+    masked_phone: str,
+    members: int,
+) -> list[Message]:
+    """A phone number, registered or not, is invited to a company of ``members``; the same invitation again changes nothing.
+
+    Raises ``role_unknown``, ``member_exists``, ``members_full``.
+    """
+    require_member_role(role)
+    present = state.membership(subject_id)
+    if present is not None:
+        if present.role != role:
+            raise YunkuError("member_exists", field="/phone")
+        return []
+    if members >= MAX_MEMBERS:
+        raise YunkuError("members_full", max=str(MAX_MEMBERS))
+    return [
+        events_pb2.MembershipGranted(
+            account_id=account_id,
+            subject_id=subject_id,
+            uscc=uscc,
+            subject_name=subject_name,
+            subject_types=subject_types,
+            role=role,
+            invited_by=invited_by,
+            masked_phone=masked_phone,
+        )
+    ]
+
+
+def accept_membership(state: Account, *, account_id: str, subject_id: str) -> list[Message]:
+    """The invited person acts for the company; from now on it knows them by name."""
+    present = state.membership(subject_id)
+    if present is None or present.accepted:
+        return []
+    return [events_pb2.MembershipAccepted(account_id=account_id, subject_id=subject_id)]
+
+
+def change_member_role(state: Account, *, account_id: str, subject_id: str, role: str, other_administrators: int) -> list[Message]:
+    """Raises ``role_unknown``, ``not_found``, and ``last_administrator`` where no other one (who accepted) would be left."""
+    require_member_role(role)
+    present = state.membership(subject_id)
+    if present is None:
+        raise YunkuError("not_found")
+    if present.role == role:
+        return []
+    _require_administrators(present, other_administrators)
+    return [events_pb2.MemberRoleChanged(account_id=account_id, subject_id=subject_id, role=role)]
+
+
+def end_membership(state: Account, *, account_id: str, subject_id: str, is_key: bool, other_administrators: int) -> list[Message]:
+    """Raises ``not_found``, ``key_member_stays``, ``last_administrator``."""
+    present = state.membership(subject_id)
+    if present is None:
+        raise YunkuError("not_found")
+    if is_key:
+        raise YunkuError("key_member_stays")
+    _require_administrators(present, other_administrators)
+    return [events_pb2.MembershipEnded(account_id=account_id, subject_id=subject_id)]
+
+
+def require_member_role(role: str) -> None:
+    """Raises ``role_unknown``."""
+    if role not in MEMBER_ROLES:
+        raise YunkuError("role_unknown", field="/role")
+
+
+def _require_administrators(present: Membership, others: int) -> None:
+    if present.role == MEMBER_ADMINISTRATOR and present.accepted and not others:
+        raise YunkuError("last_administrator")
 
 
 def grant_role(state: Account, *, account_id: str, role: str, domain_id: str) -> list[Message]:

@@ -75,7 +75,7 @@ async def issue_phone_code(
 ) -> service_pb2.IssuePhoneCodeResponse:
     """Sends a code. Whether the number has an account already is not told before its holder shows the code."""
     require_gateway(context)
-    phone = _phone(request.phone)
+    phone = parse_phone(request.phone)
     index = means.keyring.index("phone", phone)
     now = means.clock()
     issue_id = _command_id("phone-code", context)
@@ -94,7 +94,7 @@ async def register_account(
 ) -> service_pb2.RegisterAccountResponse:
     """Registers a person by phone, code, password and name."""
     require_gateway(context)
-    phone, name = _phone(request.phone), _name(request.name)
+    phone, name = parse_phone(request.phone), _name(request.name)
     password = adapters.check_password(request.password, phone)
     index = means.keyring.index("phone", phone)
     if (earlier := await means.log.answered(context)) is not None:
@@ -127,9 +127,9 @@ async def grant_role(means: Means, request: service_pb2.GrantRoleRequest, contex
     """Gives a role to an account, named by id or by phone."""
     _require_administrator(context)
     if request.phone:
-        account_id = account_of_phone(means.keyring, _phone(request.phone))
+        account_id = account_of_phone(means.keyring, parse_phone(request.phone))
     else:
-        account_id = _id(request.account_id)
+        account_id = parse_id(request.account_id)
     outcome = await means.log.execute(
         ACCOUNT,
         account_id,
@@ -144,7 +144,7 @@ async def grant_role(means: Means, request: service_pb2.GrantRoleRequest, contex
 async def revoke_role(means: Means, request: service_pb2.RevokeRoleRequest, context: CallContext) -> None:
     """Takes a role back: the account's next request is already without it."""
     _require_administrator(context)
-    account_id = _id(request.account_id)
+    account_id = parse_id(request.account_id)
     await means.log.execute(
         ACCOUNT,
         account_id,
@@ -168,7 +168,7 @@ async def role_holders(
 async def erase_account(means: Means, request: service_pb2.EraseAccountRequest, context: CallContext) -> None:
     """Records the erasure and destroys the key, together or not at all."""
     _require_administrator(context)
-    account_id = _id(request.account_id)
+    account_id = parse_id(request.account_id)
     for _ in range(8):
         loaded = await means.log.load(ACCOUNT, account_id)
         phone = loaded.state.phone
@@ -228,7 +228,7 @@ async def get_qr_login(means: Means, request: service_pb2.GetQrLoginRequest, con
     """How far it is. Raises ``not_found``."""
     require_gateway(context)
     try:
-        found = await means.qr_logins.get(_id(request.id))
+        found = await means.qr_logins.get(parse_id(request.id))
     except YunkuError:
         raise YunkuError("not_found") from None
     return service_pb2.GetQrLoginResponse(
@@ -242,7 +242,7 @@ async def approve_qr_login(
     """The phone consents: the certificate is judged as a key's at login. Raises ``not_found``, ``challenge_expired``, ``challenge_used``,
     ``certificate_*``, ``signature_invalid``."""
     require_gateway(context)
-    now, qr_login_id = means.clock(), _id(request.id)
+    now, qr_login_id = means.clock(), parse_id(request.id)
     account_id: UUID | None = None
     try:
         try:
@@ -278,7 +278,7 @@ async def open_session(means: Means, request: service_pb2.OpenSessionRequest, co
 async def _open_by_password(
     means: Means, credential: service_pb2.PasswordCredential, context: CallContext
 ) -> service_pb2.OpenSessionResponse:
-    phone, now = _phone(credential.phone), means.clock()
+    phone, now = parse_phone(credential.phone), means.clock()
     account_id = account_of_phone(means.keyring, phone)
     bucket = f"login:{account_id}"
     # Counted before the check and given back when it was right, so that guesses sent at once can't slip through.
@@ -414,6 +414,15 @@ async def pick_subject(means: Means, request: service_pb2.PickSubjectRequest, co
     fresh = Token.new(token.session_id)
     expires_at = now + timedelta(seconds=means.settings.access_token_seconds)
     key = await _session_key(means, loaded.state)
+    if picked is not None and picked.invited:
+        domain.require_token(loaded.state, token.hash, now)
+        await means.log.execute(
+            ACCOUNT,
+            account_id,
+            lambda state: domain.accept_membership(state, account_id=str(account_id), subject_id=picked.id),
+            _without_key(context),
+            subject_id=picked.id,
+        )
 
     def decide(state: domain.Session) -> list[Message]:
         domain.require_token(state, token.hash, now)
@@ -511,13 +520,14 @@ def _sealed_session(
     refresh: Token | None,
     subjects: list[service_pb2.MemberSubject],
 ) -> kernel_pb2.EncryptedValue:
+    acts = any(one.id == state.subject_id for one in subjects)
     session = service_pb2.Session(
         token=token.text,
         expires_at=_timestamp(state.expires_at) if state.expires_at else None,
         refresh_token=refresh.text if refresh is not None else "",
         subjects=subjects,
-        subject_id=state.subject_id,
-        subject_type=state.subject_type,
+        subject_id=state.subject_id if acts else "",
+        subject_type=state.subject_type if acts else "",
     )
     return key.encrypt_bytes(session.SerializeToString(), _REPLY)
 
@@ -558,7 +568,8 @@ def _without_key(context: CallContext) -> CallContext:
     return replace(context, idempotency_key=None)
 
 
-def _phone(text: str) -> str:
+def parse_phone(text: str) -> str:
+    """The number as the register keeps it; raises ``phone_malformed``."""
     try:
         return values.parse("phone", text)
     except values.BadValue:
@@ -572,7 +583,8 @@ def _name(text: str) -> str:
         raise YunkuError("name_malformed", field="/name") from None
 
 
-def _id(text: str) -> UUID:
+def parse_id(text: str) -> UUID:
+    """An account's id; raises ``not_found`` for what is none."""
     try:
         return UUID(text)
     except ValueError:

@@ -14,8 +14,8 @@ from services.identity.upcasters import UPCASTERS
 
 
 def account_row(stream_id: UUID, state: domain.Account, version: int) -> Mapping[str, Any] | None:
-    """The row of one account; none before its first login (of a key whose company is registered already)."""
-    if not state.opened:
+    """The row of one account; before its first login only where it is a member already (a company's key, an invited number)."""
+    if not state.opened and not state.memberships:
         return None
     return {
         "account_id": stream_id,
@@ -25,7 +25,10 @@ def account_row(stream_id: UUID, state: domain.Account, version: int) -> Mapping
         "person_id": UUID(state.phone.person_id) if state.phone is not None else None,
         "key_uscc": state.key_uscc,
         "company_name": state.company_name,
-        "subject_ids": [UUID(subject_id) for subject_id in state.subject_ids],
+        "subject_ids": [UUID(one.subject_id) for one in state.memberships],
+        "member_roles": [one.role for one in state.memberships],
+        "member_accepted": [one.accepted for one in state.memberships],
+        "member_phones": [one.masked_phone for one in state.memberships],
         "roles": [f"{role}:{domain_id}" if domain_id else role for role, domain_id in state.roles],
         "erased": state.erased,
         "revision": version,
@@ -63,11 +66,14 @@ ACCOUNT = Aggregate(
         events_pb2.AccountRegistered,
         events_pb2.KeyAccountOpened,
         events_pb2.MembershipGranted,
+        events_pb2.MembershipAccepted,
+        events_pb2.MemberRoleChanged,
+        events_pb2.MembershipEnded,
         events_pb2.RoleGranted,
         events_pb2.RoleRevoked,
         events_pb2.AccountErased,
     ),
-    projections=(StateProjection(tables.accounts, version=1, row=account_row),),
+    projections=(StateProjection(tables.accounts, version=2, row=account_row),),
 )
 SESSION = Aggregate(
     name="session",

@@ -29,14 +29,22 @@ MAX_NAMES: Final = 500
 # Written out, prepared, one round trip each: every call of the suite's users begins with the first of them.
 _AUTHENTICATE: Final = """
 SELECT s.token_hash, s.expires_at, s.closed, s.account_id, s.subject_id, s.subject_type, s.method, a.roles, a.key_uscc,
-       (SELECT coalesce(json_agg(json_build_array(x.subject_id, x.uscc, x.name, x.types) ORDER BY x.uscc), '[]')
-        FROM subjects x WHERE x.subject_id = ANY(a.subject_ids))
+       (SELECT coalesce(json_agg(json_build_array(x.subject_id, x.uscc, x.name, x.types, m.role, m.accepted) ORDER BY x.uscc), '[]')
+        FROM unnest(a.subject_ids, a.member_roles, a.member_accepted) AS m (subject_id, role, accepted) JOIN subjects x USING (subject_id))
 FROM sessions s JOIN accounts a ON a.account_id = s.account_id AND a.person_id IS NOT DISTINCT FROM s.person_id
 WHERE s.session_id = %s AND NOT a.erased
 """
 _SUBJECTS: Final = """
-SELECT x.subject_id::text, x.uscc, x.name, x.types
-FROM accounts a JOIN subjects x ON x.subject_id = ANY(a.subject_ids) WHERE a.account_id = %s ORDER BY x.uscc
+SELECT x.subject_id::text, x.uscc, x.name, x.types, m.role, m.accepted
+FROM accounts a CROSS JOIN unnest(a.subject_ids, a.member_roles, a.member_accepted) AS m (subject_id, role, accepted)
+JOIN subjects x USING (subject_id) WHERE a.account_id = %s ORDER BY x.uscc
+"""
+_MEMBERS: Final = """
+SELECT a.account_id, m.role, m.accepted, m.phone, a.company_name, a.name, a.phone, k.person_id, k.wrapped_key, a.key_uscc
+FROM accounts a
+CROSS JOIN unnest(a.subject_ids, a.member_roles, a.member_accepted, a.member_phones) AS m (subject_id, role, accepted, phone)
+LEFT JOIN person_keys k USING (person_id)
+WHERE a.subject_ids @> ARRAY[%s::uuid] AND m.subject_id = %s ORDER BY a.account_id
 """
 _LOGIN: Final = """
 SELECT a.password_hash, k.person_id, k.wrapped_key FROM accounts a JOIN person_keys k USING (person_id)
@@ -63,15 +71,18 @@ async def authenticate(pool: Pool, text: str, now: datetime) -> service_pb2.Auth
         raise YunkuError("session_expired")
     expires_at = Timestamp()
     expires_at.FromDatetime(row[1])
+    subjects = [_member(subject) for subject in row[9]]
+    # Who left the company or was removed acts for it no more, whatever the session picked.
+    acts = any(subject.id == row[4] for subject in subjects)
     return service_pb2.AuthenticateResponse(
         session_id=str(token.session_id),
         account_id=str(row[3]),
-        subject_id=row[4],
-        subject_type=row[5],
+        subject_id=row[4] if acts else "",
+        subject_type=row[5] if acts else "",
         roles=[_role(text) for text in row[7]],
         expires_at=expires_at,
         method=row[6],
-        subjects=[_member(subject) for subject in row[9]],
+        subjects=subjects,
         key_uscc=row[8],
     )
 
@@ -81,6 +92,36 @@ async def member_subjects(pool: Pool, account_id: UUID) -> list[service_pb2.Memb
     async with pool.connection() as connection:
         rows = await (await connection.execute(_SUBJECTS, (account_id,), prepare=True)).fetchall()
     return [_member(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a company as the company may see it: an invited person only by the number that was invited, masked."""
+
+    account_id: str
+    is_key: bool
+    name: str
+    masked_phone: str
+    role: str
+    accepted: bool
+
+
+async def members(connection: Any, keyring: Keyring, subject_id: UUID, name_purpose: str, phone_purpose: str) -> list[Member]:
+    """The members of a company, invited ones included, in the order of their accounts' ids."""
+    rows = await (await connection.execute(_MEMBERS, (subject_id, subject_id), prepare=True)).fetchall()
+    found = []
+    for account_id, role, accepted, invited, company_name, name, phone, person_id, wrapped, key_uscc in rows:
+        shown, number = company_name, invited
+        if accepted and name is not None and wrapped is not None:
+            try:
+                key = keyring.unwrap(person_id, bytes(wrapped))
+                shown = key.decrypt(kernel_pb2.EncryptedValue.FromString(bytes(name)), name_purpose)
+                number = masked_phone(key.decrypt(kernel_pb2.EncryptedValue.FromString(bytes(phone)), phone_purpose))
+            except NotReadable:
+                pass
+        is_key = bool(key_uscc) or (phone is None and not invited)
+        found.append(Member(str(account_id), is_key, shown, number, role, accepted))
+    return found
 
 
 async def account_names(pool: Pool, keyring: Keyring, account_ids: Sequence[str], name_purpose: str) -> dict[str, str]:
@@ -193,8 +234,8 @@ class SubjectDirectory:
 
 
 def _member(row: Sequence[Any]) -> service_pb2.MemberSubject:
-    subject_id, uscc, name, types = row
-    return service_pb2.MemberSubject(id=subject_id, uscc=uscc, name=name, types=types)
+    subject_id, uscc, name, types, role, accepted = row
+    return service_pb2.MemberSubject(id=subject_id, uscc=uscc, name=name, types=types, role=role, invited=not accepted)
 
 
 def _role(text: str) -> service_pb2.Role:

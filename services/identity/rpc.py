@@ -5,7 +5,7 @@ from typing import Any
 from yunku.identity.v1 import service_pb2, service_pb2_grpc
 
 from kernel import context
-from services.identity import handlers, queries
+from services.identity import handlers, members, queries
 from services.identity.handlers import NAME, Means
 
 
@@ -54,6 +54,19 @@ class IdentityService(service_pb2_grpc.IdentityServiceServicer):
         means = self._means
         names = await queries.account_names(means.log.pool, means.keyring, request.account_ids, NAME)
         return service_pb2.GetAccountNamesResponse(names=names)
+
+    async def ListMembers(self, request: service_pb2.ListMembersRequest, _: Any) -> service_pb2.ListMembersResponse:
+        return await members.list_members(self._means, request, context.current())
+
+    async def AddMember(self, request: service_pb2.AddMemberRequest, _: Any) -> service_pb2.AddMemberResponse:
+        return await members.add_member(self._means, request, context.current())
+
+    async def ChangeMemberRole(self, request: service_pb2.ChangeMemberRoleRequest, _: Any) -> service_pb2.ChangeMemberRoleResponse:
+        return await members.change_role(self._means, request, context.current())
+
+    async def RemoveMember(self, request: service_pb2.RemoveMemberRequest, _: Any) -> service_pb2.RemoveMemberResponse:
+        await members.remove(self._means, request, context.current())
+        return service_pb2.RemoveMemberResponse()
 
     async def GrantRole(self, request: service_pb2.GrantRoleRequest, _: Any) -> service_pb2.GrantRoleResponse:
         return await handlers.grant_role(self._means, request, context.current())

@@ -20,11 +20,17 @@ accounts = Table(
     # The company of a key's account; empty for people's.
     Column("key_uscc", Text, nullable=False),
     Column("company_name", Text, nullable=False),
+    # The companies that it is a member of and, at the same places, its role there, whether it ever acted for it, and
+    # the number that was invited (masked; empty where it wasn't).
     Column("subject_ids", ARRAY(Uuid), nullable=False),
+    Column("member_roles", ARRAY(Text), nullable=False),
+    Column("member_accepted", ARRAY(Boolean), nullable=False),
+    Column("member_phones", ARRAY(Text), nullable=False),
     # "ROLE" or "ROLE:domain".
     Column("roles", ARRAY(Text), nullable=False),
     Column("erased", Boolean, nullable=False),
     Column("revision", Integer, nullable=False),
+    Index("accounts_of_subject", "subject_ids", postgresql_using="gin"),
 )
 
 sessions = Table(

@@ -6,10 +6,13 @@ from kernel.eventlog.rebuild import declared
 from kernel.eventlog.runtime import attach
 from kernel.service import Runtime
 from services.subject import rpc
+from services.subject.adapters import RemoteCertificates
 from services.subject.settings import Settings
 
 
 async def build(runtime: Runtime[Settings]) -> None:
     """Puts the service on its log and serves it."""
     log = await attach(runtime, declared("subject"))
-    runtime.rpc.register(service_pb2_grpc.add_SubjectServiceServicer_to_server, rpc.SubjectService(log))
+    service = rpc.SubjectService(log, RemoteCertificates(runtime.peers))
+    # Registering a further company is nothing that the session's own company does.
+    runtime.rpc.register(service_pb2_grpc.add_SubjectServiceServicer_to_server, service, open_to_readers=("RegisterSubject",))

@@ -1,17 +1,22 @@
 """Commands: load, decide, append."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.subject.v1 import service_pb2
 
+import catalogue
 from kernel import ids
 from kernel.context import CallContext
 from kernel.errors import YunkuError
 from kernel.eventlog.store import EventLog
 from services.subject import domain
-from services.subject.projections import SUBJECT
+from services.subject.ports import Certificates
+from services.subject.projections import SUBJECT, message_of
+
+#: A document's dates are China's.
+CHINA: Final = timezone(timedelta(hours=8))
 
 
 def stream_of(uscc: str) -> UUID:
@@ -42,7 +47,7 @@ async def register(log: EventLog, request: service_pb2.RegisterSubjectRequest, c
             confirm_uscc=request.confirm_uscc,
         ),
         context,
-        respond=lambda state, version: service_pb2.RegisterSubjectResponse(subject=message(stream_id, state, version)),
+        respond=lambda state, version: service_pb2.RegisterSubjectResponse(subject=message_of(stream_id, state, version)),
         subject_id=str(stream_id),
     )
     response: service_pb2.RegisterSubjectResponse = outcome.response
@@ -50,38 +55,66 @@ async def register(log: EventLog, request: service_pb2.RegisterSubjectRequest, c
 
 
 async def rename(log: EventLog, request: service_pb2.RenameSubjectRequest, context: CallContext) -> service_pb2.RenameSubjectResponse:
-    """Changes the name of the subject that the caller acts for."""
-    caller = context.caller
-    if caller.kind != "account" or caller.require_subject() != request.subject_id:
-        raise YunkuError("not_found")
+    """Changes the name of the subject that the caller acts for and is an administrator of. Raises ``role_missing`` too."""
+    stream_id = own(request.subject_id, context)
+    context.caller.require_member_administrator()
     name = domain.parse_name(request.name)
-    stream_id = UUID(request.subject_id)
     outcome = await log.execute(
         SUBJECT,
         stream_id,
-        lambda state: domain.rename(state, subject_id=str(stream_id), name=name),
+        lambda state: domain.rename(state, subject_id=str(stream_id), name=name, expected_version=request.expected_version),
         context,
-        respond=lambda state, version: service_pb2.RenameSubjectResponse(subject=message(stream_id, state, version)),
+        respond=lambda state, version: service_pb2.RenameSubjectResponse(subject=message_of(stream_id, state, version)),
     )
     response: service_pb2.RenameSubjectResponse = outcome.response
     return response
 
 
-def message(subject_id: UUID, subject: domain.Subject, version: int) -> service_pb2.Subject:
-    """A subject as callers see it."""
-    return service_pb2.Subject(
-        id=str(subject_id),
-        uscc=subject.uscc,
-        name=subject.name,
-        former_names=subject.former_names,
-        types=subject.types,
-        registered_at=timestamp(subject.registered_at) if subject.registered_at else None,
-        version=version,
+async def state_profile(log: EventLog, request: service_pb2.StateProfileRequest, context: CallContext) -> service_pb2.StateProfileResponse:
+    """States basic information of the subject that the caller acts for."""
+    stream_id = own(request.subject_id, context)
+    today = datetime.now(UTC).astimezone(CHINA).date()
+    outcome = await log.execute(
+        SUBJECT,
+        stream_id,
+        lambda state: domain.state_profile(
+            state,
+            subject_id=str(stream_id),
+            stated=request.profile,
+            fields=request.fields,
+            today=today,
+            expected_version=request.expected_version,
+        ),
+        context,
+        respond=lambda state, version: service_pb2.StateProfileResponse(subject=message_of(stream_id, state, version)),
     )
+    response: service_pb2.StateProfileResponse = outcome.response
+    return response
 
 
-def timestamp(moment: datetime) -> Timestamp:
-    """A moment as protobuf carries it."""
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+async def submit_profile(
+    log: EventLog, certificates: Certificates, request: service_pb2.SubmitProfileRequest, context: CallContext
+) -> service_pb2.SubmitProfileResponse:
+    """Submits the basic information, once the certificates that belong to it are submitted."""
+    stream_id = own(request.subject_id, context)
+    required = [one for one in catalogue.load().types if one.required_of == "all"]
+    submitted = await certificates.submitted_types()
+    missing = {one.code: one.label for one in required if one.code not in submitted}
+    outcome = await log.execute(
+        SUBJECT,
+        stream_id,
+        lambda state: domain.submit_profile(
+            state, subject_id=str(stream_id), missing_types=missing, expected_version=request.expected_version
+        ),
+        context,
+        respond=lambda state, version: service_pb2.SubmitProfileResponse(subject=message_of(stream_id, state, version)),
+    )
+    response: service_pb2.SubmitProfileResponse = outcome.response
+    return response
+
+
+def own(subject_id: str, context: CallContext) -> UUID:
+    """The stream of the subject that the account acts for; ``not_found`` for every other one's."""
+    if context.caller.kind != "account" or context.caller.require_subject() != subject_id:
+        raise YunkuError("not_found")
+    return UUID(subject_id)

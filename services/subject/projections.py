@@ -1,15 +1,42 @@
 """What the log of this service holds, and the read model made of it."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from yunku.subject.v1 import events_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+from yunku.subject.v1 import events_pb2, service_pb2
 
 from kernel.eventlog.aggregate import Aggregate, StateProjection
 from kernel.eventlog.events import EventTypes
 from services.subject import domain, tables
 from services.subject.upcasters import UPCASTERS
+
+
+def message_of(stream_id: UUID, state: domain.Subject, version: int) -> service_pb2.Subject:
+    """A subject as callers see it."""
+    accepted = state.accepted
+    return service_pb2.Subject(
+        id=str(stream_id),
+        uscc=state.uscc,
+        name=state.name,
+        former_names=state.former_names,
+        types=state.types,
+        registered_at=timestamp(state.registered_at) if state.registered_at else None,
+        version=state.version,
+        revision=version,
+        profile_state=state.profile_state,
+        profile=state.profile,
+        accepted_profile=service_pb2.AcceptedProfile(
+            number=accepted.number,
+            name=accepted.name,
+            profile=accepted.profile,
+            submitted_at=timestamp(accepted.submitted_at),
+        )
+        if accepted is not None
+        else None,
+    )
 
 
 def subject_row(stream_id: UUID, state: domain.Subject, version: int) -> Mapping[str, Any] | None:
@@ -19,13 +46,17 @@ def subject_row(stream_id: UUID, state: domain.Subject, version: int) -> Mapping
     return {
         "subject_id": stream_id,
         "uscc": state.uscc,
-        "name": state.name,
-        "former_names": list(state.former_names),
-        "types": list(state.types),
         "account_id": state.account_id,
-        "registered_at": state.registered_at,
+        "subject": message_of(stream_id, state, version).SerializeToString(deterministic=True),
         "revision": version,
     }
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """A moment as protobuf carries it."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
 
 
 TYPES = EventTypes(events_pb2, UPCASTERS)
@@ -33,7 +64,12 @@ SUBJECT = Aggregate(
     name="subject",
     initial=domain.Subject(),
     evolve=domain.evolve,
-    events=(events_pb2.SubjectRegistered, events_pb2.SubjectRenamed),
-    projections=(StateProjection(tables.subjects, version=1, row=subject_row),),
+    events=(
+        events_pb2.SubjectRegistered,
+        events_pb2.SubjectRenamed,
+        events_pb2.ProfileStated,
+        events_pb2.ProfileSubmitted,
+    ),
+    projections=(StateProjection(tables.subjects, version=2, row=subject_row),),
 )
 AGGREGATES = (SUBJECT,)

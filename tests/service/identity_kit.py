@@ -112,6 +112,7 @@ class Client:
             subject_uscc=picked.uscc,
             subject_name=picked.name,
             key_uscc=who.key_uscc,
+            member_role=picked.role,
         )
 
     async def pick(self, token: str, subject_id: str, subject_type: str = "BIDDER") -> identity.Session:

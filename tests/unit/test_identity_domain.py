@@ -35,7 +35,9 @@ REGISTERED = events_pb2.AccountRegistered(
     account_id="a", phone=value("phone"), phone_index=b"i", name=value("name"), password_hash=value("hash")
 )
 KEY_OPENED = events_pb2.KeyAccountOpened(account_id="k", uscc="U", company_name="C")
-GRANTED = events_pb2.MembershipGranted(account_id="a", subject_id="s", uscc="U", subject_name="C", subject_types=["BIDDER"])
+GRANTED = events_pb2.MembershipGranted(
+    account_id="a", subject_id="s", uscc="U", subject_name="C", subject_types=["BIDDER"], role="ADMINISTRATOR"
+)
 ERASED = events_pb2.AccountErased(account_id="a")
 
 
@@ -58,7 +60,9 @@ def register(state: domain.Account) -> list[Message]:
 
 
 def grant(state: domain.Account) -> list[Message]:
-    return domain.grant_membership(state, account_id="a", subject_id="s", uscc="U", subject_name="C", subject_types=("BIDDER",))
+    return domain.grant_membership(
+        state, account_id="a", subject_id="s", uscc="U", subject_name="C", subject_types=("BIDDER",), role="ADMINISTRATOR"
+    )
 
 
 def test_a_phone_registers_once() -> None:
@@ -72,14 +76,14 @@ def test_after_erasure_the_number_is_free_and_brings_nothing_along() -> None:
     assert state == domain.Account(opened=True, erased=True)
     assert register(state) == [REGISTERED]
     again = account(REGISTERED, GRANTED, ERASED, REGISTERED)
-    assert (again.erased, again.subject_ids, again.roles) == (False, (), ())
+    assert (again.erased, again.memberships, again.roles) == (False, (), ())
 
 
 def test_membership_is_granted_once_and_also_before_a_key_logs_in() -> None:
     assert grant(account(REGISTERED)) == [GRANTED]
     assert grant(account(REGISTERED, GRANTED)) == []
     assert grant(account()) == [GRANTED]
-    assert account(GRANTED, KEY_OPENED).subject_ids == ("s",)
+    assert account(GRANTED, KEY_OPENED).memberships == (domain.Membership("s", "ADMINISTRATOR", accepted=True),)
     assert grant(account(REGISTERED, ERASED)) == []
 
 

@@ -16,6 +16,7 @@ from kernel import context as call_context
 from kernel.errors import YunkuError
 from services.gateway import models, render
 from services.gateway.means import Means, means_of
+from services.gateway.preconditions import etag
 from services.gateway.replies import problems, reply
 from services.gateway.routes import API
 from services.gateway.sessions import Session, Who, anonymous_key, authenticate
@@ -199,7 +200,7 @@ async def register_subject(request: Request, body: models.SubjectRequest, who: S
     registered = (await means.services.subject.RegisterSubject(asked)).subject
     await _until_member(means, who, registered.id)
     headers = {"Location": f"/api/v1/subjects/{registered.id}"}
-    return reply(request, render.subject(registered), 201, etag=f'"{registered.version}"', headers=headers)
+    return reply(request, render.subject(registered), 201, etag=etag(registered.version, registered.revision), headers=headers)
 
 
 async def _until_member(means: Means, who: Who, subject_id: str) -> None:
@@ -220,10 +221,3 @@ async def _until_member(means: Means, who: Who, subject_id: str) -> None:
         if time.monotonic() >= until:
             return
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-@router.get("/subjects/{subject_id}", response_model=models.Subject, responses=problems(401))
-async def get_subject(request: Request, subject_id: Annotated[str, Path(max_length=64)], who: Session) -> Response:
-    """A company, for those who act for it."""
-    answer = await means_of(request).services.subject.GetSubject(subject_pb2.GetSubjectRequest(subject_id=subject_id))
-    return reply(request, render.subject(answer.subject), etag=f'"{answer.subject.version}"')

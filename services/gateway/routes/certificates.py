@@ -159,6 +159,7 @@ _MULTIPART: Final = {
 async def upload_document(request: Request, certificate_id: Id, who: Session, expected: ExpectedVersion) -> Response:
     """Uploads or replaces the document. Recognition and the pages' pictures follow. A new document voids the marks."""
     means = means_of(request)
+    who.caller.require_command()
     view = await look(means, certificate_id)
     # Before a byte of the body is taken in: whose it is, and whether it can be changed at all.
     if view.holder.subject_id != who.caller.require_subject():

@@ -22,8 +22,10 @@ from services.gateway.sessions import Session, Who, authenticate
 router = APIRouter(prefix=API, tags=["events"])
 
 _PAGE: Final = 200
-#: How often the session is looked at while a stream runs: a session that ended hears no more after this.
+#: How often the session is looked at while a stream runs: a session that ended hears no more after this, and where there
+#: are news, who was removed from the company gets none that are later than the shorter one.
 _SESSION_SECONDS: Final = 30.0
+_NEWS_SESSION_SECONDS: Final = 1.0
 #: The message of an event and its line of activity are made by two loops of the certificate service; after a ring the
 #: activity is asked for again after these pauses, until it is there.
 _PAUSES: Final = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -78,15 +80,15 @@ async def _stream(means: Means, who: Who, subject_id: str, position: int, contex
             checked = time.monotonic()
             news = True
             while not live.stopping:
-                async for one in _news(means, context, position, again=news):
-                    position = one.position
-                    data = render.activity(one).model_dump_json()
-                    yield f"id: {position}\nevent: {one.type}\ndata: {data}\n\n"
-                if time.monotonic() - checked >= _SESSION_SECONDS:
+                if time.monotonic() - checked >= (_NEWS_SESSION_SECONDS if news else _SESSION_SECONDS):
                     if not await _goes_on(means, who, context):
                         yield "event: session-ended\ndata: {}\n\n"
                         return
                     checked = time.monotonic()
+                async for one in _news(means, context, position, again=news):
+                    position = one.position
+                    data = render.activity(one).model_dump_json()
+                    yield f"id: {position}\nevent: {one.type}\ndata: {data}\n\n"
                 news = await _wait(bell, means.settings.keepalive_seconds)
                 if not news:
                     yield ": alive\n\n"
