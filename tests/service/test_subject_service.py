@@ -125,7 +125,9 @@ async def test_a_company_key_registers_its_own_company_only(client: Client) -> N
 async def test_a_new_name_keeps_the_former_one(client: Client, suite: RunningSuite) -> None:
     made = await client.register_subject(account(), fresh_uscc(), name="沈阳旧名公司")
     request = service_pb2.RenameSubjectRequest(subject_id=made.id, name="沈阳新名公司")
-    own = account(subject_id=made.id)
+    own = account(subject_id=made.id, member_role="ADMINISTRATOR")
+    with client.calling(account(subject_id=made.id, member_role="OPERATOR")), refused("role_missing"):
+        await client.subject.RenameSubject(request)
     with client.calling(own):
         renamed = (await client.subject.RenameSubject(request)).subject
         again = (await client.subject.RenameSubject(request)).subject
