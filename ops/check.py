@@ -394,13 +394,16 @@ class Checker:
     def _check_reviews(self) -> None:
         # When who became a reviewer of what, and when no longer.
         reviewers: dict[tuple[str, str], list[tuple[datetime, bool]]] = defaultdict(list)
-        members: dict[str, set[str]] = defaultdict(set)
+        # (account, company) -> from when on, and until when, it was a member; an invited one from its first acting on.
+        members: dict[tuple[str, str], list[tuple[datetime, datetime | None]]] = defaultdict(list)
         for event in self._logs["identity"]:
             if event.short_type in ("RoleGranted", "RoleRevoked") and event.data.role == "REVIEWER":
                 held = reviewers[event.data.account_id, event.data.domain_id]
                 held.append((event.recorded_at, event.short_type == "RoleGranted"))
-            elif event.short_type == "MembershipGranted":
-                members[event.data.account_id].add(event.data.subject_id)
+            elif event.short_type == "MembershipAccepted" or (event.short_type == "MembershipGranted" and not event.data.invited_by):
+                members[event.data.account_id, event.data.subject_id].append((event.recorded_at, None))
+            elif event.short_type == "MembershipEnded" and (spans := members[event.data.account_id, event.data.subject_id]):
+                spans[-1] = (spans[-1][0], event.recorded_at)
         for stream_id, events in self._streams_of("push"):
             opened = next((e.data for e in events if e.short_type == "PushOpened"), None)
             decisions = [e for e in events if e.short_type == "Reviewed"]
@@ -425,7 +428,8 @@ class Checker:
                     before = [given for at, given in changes if at <= until]
                     if not any(before[-1:]) and not any(given for at, given in changes if at > until):
                         self.report.add(9, "push", where, "was decided by someone who was no reviewer of the domain then")
-                    if opened.holder.subject_id in members[review.reviewer_id]:
+                    spans = members[review.reviewer_id, opened.holder.subject_id]
+                    if any(begun <= event.recorded_at and (ended is None or event.recorded_at < ended) for begun, ended in spans):
                         self.report.add(9, "push", where, "was decided by a member of the company")
                 elif review.channel == 2 and review.reviewer_id != opened.domain_id:
                     self.report.add(9, "push", where, "was decided by another domain's system")

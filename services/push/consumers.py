@@ -3,6 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
+from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from yunku.certificate.v1 import events_pb2 as certificate_events_pb2
 from yunku.identity.v1 import events_pb2 as identity_events_pb2
@@ -66,7 +67,10 @@ def subscriptions(log: EventLog) -> list[Subscription]:
         )
 
     async def on_membership(event: RecordedEvent, transaction: Transaction, context: CallContext) -> None:
-        granted: identity_events_pb2.MembershipGranted = event.data
+        """Who is a member reviews nothing of the company; an invitation alone, which any company can send, bars nobody."""
+        granted = event.data
+        if isinstance(granted, identity_events_pb2.MembershipGranted) and granted.invited_by:
+            return
         row = insert(memberships).values(account_id=granted.account_id, subject_id=granted.subject_id)
         await transaction.connection.execute(*render(row.on_conflict_do_nothing()))
 
@@ -85,6 +89,11 @@ def subscriptions(log: EventLog) -> list[Subscription]:
             transaction=transaction,
         )
 
+    async def on_membership_ended(event: RecordedEvent, transaction: Transaction, context: CallContext) -> None:
+        ended: identity_events_pb2.MembershipEnded = event.data
+        gone = (memberships.c.account_id == ended.account_id, memberships.c.subject_id == ended.subject_id)
+        await transaction.connection.execute(*render(delete(memberships).where(*gone)))
+
     return [
         Subscription(
             "certificate",
@@ -101,6 +110,8 @@ def subscriptions(log: EventLog) -> list[Subscription]:
                 identity_events_pb2.MembershipGranted: on_membership,
                 identity_events_pb2.RoleGranted: on_role,
                 identity_events_pb2.RoleRevoked: on_role,
+                identity_events_pb2.MembershipAccepted: on_membership,
+                identity_events_pb2.MembershipEnded: on_membership_ended,
             },
         ),
     ]
