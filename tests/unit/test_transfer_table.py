@@ -8,12 +8,13 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from yunku.certificate.v1 import events_pb2
+from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 
 import catalogue
 from kernel import spreadsheets
 from kernel.errors import YunkuError
-from services.certificate.transfers import domain, table
+from services.certificate import domain as certificates
+from services.certificate.transfers import domain, imports, table
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 KIND = catalogue.load().type("litigation_case")
@@ -121,3 +122,32 @@ def test_rows_are_recorded_once_and_in_their_order() -> None:
     assert (state.done, state.counts, state.state) == (1, (1, 0, 0, 0), domain.WAITING)
     state = domain.evolve_import(state, domain.finish_import(state, "i")[0], AT)
     assert (state.state, domain.finish_import(state, "i"), domain.record_row(state, first)) == (domain.DONE, [], [])
+
+
+def rehearsed(state: certificates.State, head: tuple[str, ...], cells: tuple[str, ...]) -> str:
+    """The code and pointer with which a row is refused before anything is recorded; empty where it isn't."""
+    one = row(head, cells)
+    draft = service_pb2.DraftCertificateRequest(
+        type=one.type, mode=types_pb2.MODE_MANUAL if one.mode == "MANUAL" else types_pb2.MODE_UNSPECIFIED, person_id=one.person
+    )
+    try:
+        imports._rehearse(state, draft, one, None, "s")
+    except YunkuError as refused:
+        return f"{refused.errors[0].code} {refused.errors[0].pointer}"
+    return ""
+
+
+def test_a_row_is_rehearsed_before_anything_is_recorded() -> None:
+    head, good = ("type", "description", "occurred_on"), (KIND.code, "x", "2026-01-01")
+    assert rehearsed(certificates.State(), head, good) == ""
+    assert rehearsed(certificates.State(), head, (KIND.code, "x", "never")) == "value_invalid /fields/occurred_on"
+    assert rehearsed(certificates.State(), (*head, "mode"), (*good, "SMART")) == "mode_invalid /mode"
+    assert rehearsed(certificates.State(), (*head, "absent"), (*good, "nothing")) == "field_unknown /absent/0"
+    drafted = events_pb2.CertificateDrafted(
+        certificate_id="c", holder=types_pb2.Holder(subject_id="s"), type=KIND.code, mode=types_pb2.MODE_MANUAL, version=1, person_id="p"
+    )
+    state = certificates.evolve(certificates.State(), drafted, AT)
+    assert rehearsed(state, head, good) == "import_key_taken /row_key"
+    assert rehearsed(state, (*head, "person"), (*good, "p")) == ""
+    discarded = certificates.evolve(state, events_pb2.Discarded(certificate_id="c"), AT)
+    assert rehearsed(discarded, (*head, "person"), (*good, "p")) == "wrong_state /row_key"

@@ -301,24 +301,19 @@ def _rehearse(
     subject_id: str,
 ) -> None:
     """Takes all of the row's decisions before anything is recorded, so that a wrong row leaves no half of an entry."""
-    known = catalogue.load()
-    kind = known.type(row.type)
+    kind = catalogue.load().type(row.type)
     if not state.exists:
-        holder = types_pb2.Holder(subject_id=subject_id)
-        state = _after(
-            state,
-            domain.draft(
-                state,
-                certificate_id="rehearsal",
-                holder=holder,
-                kind=kind,
-                catalogue_version=known.version,
-                mode=draft.mode,
-                fields=draft.fields,
-                person_id=draft.person_id,
-                performance_id=draft.performance_id,
-            ),
+        # Whose entry it may be (person, performance) the draft itself decides, which is the first command.
+        drafted = events_pb2.CertificateDrafted(
+            certificate_id="rehearsal",
+            holder=types_pb2.Holder(subject_id=subject_id),
+            type=row.type,
+            mode=draft.mode,
+            version=1,
+            person_id=draft.person_id,
+            performance_id=draft.performance_id,
         )
+        state = _after(state, [drafted])
     view = domain.owned(state, subject_id)
     if (view.type, view.person_id, view.performance_id) != (draft.type, draft.person_id, draft.performance_id):
         raise YunkuError("import_key_taken", field="/row_key")
