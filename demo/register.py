@@ -274,18 +274,20 @@ class Register:
             if self._line(path, push)["state"] not in _DECIDED:
                 self._client.delete(f"{path}/pushes/{push}")
         else:
-            self._review(push, outcome)
+            self._review(push, outcome, self._kinds[one.type]["fields"][0]["name"])
         if outcome != "pending":
             told = "rejected" if outcome == "appealed" else outcome
             eventually("the company to be told", lambda: self._line(path, push)["state"] == told, PATIENCE)
+        if outcome == "appealed" and self._line(path, push)["appeal"] is None:
+            self._client.post(f"/api/v1/reviews/{push}/appeal", {"grounds": "所列信息与证照一致，请复核"}, key=_key(one.slug, "appeal"))
 
     def _line(self, path: str, push: str) -> Json:
         """The push record's line, as the company sees it."""
         found: Json = next(line for line in self._client.get(path)["pushes"] if line["id"] == push)
         return found
 
-    def _review(self, push: str, outcome: Outcome) -> None:
-        """The domain's reviewer decides as the outcome says."""
+    def _review(self, push: str, outcome: Outcome, field: str = "") -> None:
+        """The domain's reviewer decides as the outcome says; a rejection says which field it is about."""
         path = f"/api/v1/reviews/{push}"
         if outcome == "pending":
             return
@@ -303,7 +305,8 @@ class Register:
             if outcome == "approved":
                 self._reviewer.post(path, {"decision": "approved", "opinion": "信息一致，同意"})
             else:
-                self._reviewer.post(path, {"decision": "rejected", "opinion": "请补充完善后再推送"})
+                reasons = [{"field": field, "text": "请核对"}] if field else []
+                self._reviewer.post(path, {"decision": "rejected", "opinion": "请补充完善后再推送", "reasons": reasons})
 
     # -- the national platform -----------------------------------------------------------------------------------------
 
@@ -331,7 +334,7 @@ class Register:
             shown = f"{state}, {validity}" if validity in ("EXPIRED", "EXPIRING") else state
             stands = now["accepted"] if now["supplementing"] else now
             rows[module["number"], module["label"], kind["label"], shown, stands["light"]] += 1
-            pushes.update(push["state"] for push in now["pushes"])
+            pushes.update(f"{push['state']} and appealed" if push["appeal"] else push["state"] for push in now["pushes"])
             if slug in planned:
                 self._as_planned(planned[slug], now)
         self._console.title("what the register holds")

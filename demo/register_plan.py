@@ -238,7 +238,7 @@ def _others(soon: str, past: str) -> tuple[Entry, ...]:
     return (
         Entry("works-bridge", "ongoing_project", "NONE", stated=works("浑河南桥改造工程"), push="approved"),
         Entry("works-road", "ongoing_project", "NONE", "supplement", stated=works("沈中大街道路工程")),
-        Entry("case-goods", "litigation_case", "NONE", stated=case("买卖合同纠纷"), push="rejected"),
+        Entry("case-goods", "litigation_case", "NONE", stated=case("买卖合同纠纷"), push="appealed"),
         Entry("case-labour", "litigation_case", "NONE", "draft", stated=case("劳动争议")),
         Entry("entry-report", "outside_entry_report", "NONE", stated=entry(soon), push="pending"),
         Entry("entry-report-old", "outside_entry_report", "NONE", "expired", stated=entry(past)),

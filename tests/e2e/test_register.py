@@ -9,8 +9,8 @@ from demo.register import Register, run
 from infra.testing import RunningSuite
 from tests.e2e.http_world import World
 
-#: A draft, a submitted one whose push is rejected, an open supplement, a superseded one with its successor, a discarded one, one that
-#: has expired; and one scan, verified GREEN and sealed.
+#: A draft, a submitted one whose push is rejected and appealed, an open supplement, a superseded one with its successor, one that has
+#: expired; and one scan, verified GREEN and sealed.
 PART = (
     "case-labour",
     "case-goods",
@@ -45,6 +45,6 @@ def test_a_part_of_the_register_is_made_once(suite: RunningSuite, capsys: Any) -
         "entry-report-old": ("draft", "NONE"),
         "shareholder-b": ("submitted", "GREEN"),
     }
-    assert "7 certificates, 0 performances, 0 persons; pushes: 1 rejected" in capsys.readouterr().out
+    assert "7 certificates, 0 performances, 0 persons; pushes: 1 rejected and appealed" in capsys.readouterr().out
     assert seen(world, run(Console(), suite.http_url, PART)) == made
     assert len(world.operator().ask("GET", "/api/v1/certificates", params={"limit": 200})["items"]) == len(PART)
