@@ -25,7 +25,7 @@ import samples
 from demo.company_key import CompanyKey
 from demo.console import Console, UnexpectedError, expect
 from demo.http import Client, Json, Problem, eventually
-from demo.register_plan import PERFORMANCES, PERSONS, Entry, Outcome, Performance, Person, entries
+from demo.register_plan import PERFORMANCES, PERSONS, PROFILE, Entry, Outcome, Performance, Person, entries
 from samples import Sample, fonts, forms
 from samples.facts import Company, make_company
 
@@ -56,7 +56,8 @@ class Register:
         asked = {"subject_id": who["subject_id"], "subject_type": "BIDDER"}
         self._client.use_token(self._client.post("/api/v1/sessions/current/subject", asked)["token"])
         self._reviewer = self._session(demo["reviewer"])
-        subject = self._client.get(f"/api/v1/subjects/{who['subject_id']}")
+        self._subject = str(who["subject_id"])
+        subject = self._client.get(f"/api/v1/subjects/{self._subject}")
         self.company: Company = replace(make_company(random.Random(2026)), name=subject["name"], uscc=subject["uscc"])  # noqa: S311
         self._plan = [one for one in entries(date.today(), self.company.name) if not self._only or one.slug in self._only]
         self.ids: dict[str, str] = {}
@@ -85,6 +86,8 @@ class Register:
         _all(self._make, [one for one in self._plan if one.slug not in late])
         for work in works:
             self._finish(work)
+        if {kind["code"] for kind in self._kinds.values() if kind["module"] == "basic_information"} <= {one.type for one in self._plan}:
+            self._state_profile()
         _all(self._make, [one for one in self._plan if one.slug in late])
         console.step("pushes and their reviews")
         _all(self._push, [one for one in self._plan if one.push])
@@ -154,6 +157,17 @@ class Register:
                     return bool(self._line(path, str(push["id"]))["state"] == "approved")
 
                 eventually("the whole performance's approval", told, PATIENCE)
+
+    def _state_profile(self) -> None:
+        """Basic information 企业基本信息, submitted, and changed and submitted again 修改."""
+        path = f"/api/v1/subjects/{self._subject}"
+        changes: tuple[dict[str, object], ...] = ({}, {"contact": "李雪梅", "contact_phone": "024-62345678"})
+        for number, changed in enumerate(changes, 1):
+            accepted = self._client.get(path)["profile"]["accepted"]
+            if accepted is None or accepted["number"] < number:
+                self._client.put(f"{path}/profile", {**PROFILE, **changed})
+                self._client.post(f"{path}/profile/submission")
+                self._console.note(f"企业基本信息: version {number} submitted")
 
     # -- one certificate -----------------------------------------------------------------------------------------------
 

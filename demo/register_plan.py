@@ -59,6 +59,19 @@ class Entry:
     push: Outcome | None = None
 
 
+#: Basic information of the company.
+PROFILE: Mapping[str, object] = {
+    "registered_place": "辽宁省沈阳市浑南区创新路88号",
+    "company_type": "有限责任公司",
+    "contact": "张操作",
+    "contact_phone": "13800000001",
+    "website": "无",
+    "fax": "无",
+    "postal_code": "110179",
+    "is_sme": True,
+    "founded_on": "2008-05-12",
+    "business_types": ["CONSTRUCTION", "SUPERVISION"],
+}
 PERSONS: tuple[Person, ...] = ()
 
 ROAD = "沈阳市浑南区创新路道路改造工程施工一标段"
