@@ -54,7 +54,9 @@ _RULES: dict[str, tuple[int, tuple[tuple[str, ...], ...]]] = {
 # The kinds that may have what a field says beside its kind.
 _WITH_CHOICES = ("enum", "enums", "level")
 _UNITS = {"元": "money", "万元": "money", "亿元": "money", "%": "percent"}
-_HOLDER_KINDS = {"company_name": "org", "uscc": "uscc", "person_id": "id18"}
+#: The tabs of a person (manual 三 (三)); 业绩信息 and 工程获奖 come about by themselves and have no type.
+_SECTIONS = ("basic", "insurance", "title", "registration", "post", "special_operation", "honour", "ability")
+_HOLDER_KINDS = {"company_name": "org", "uscc": "uscc", "person_id": "id18", "person_name": "person"}
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -275,6 +277,7 @@ def _type(one: _Map, module: str) -> CertificateType:
         valid_until=one.text("valid_until", ""),
         sealed=one.flag("sealed", default=True),
         revisable=one.flag("revisable", default=False),
+        section=one.one_of("section", _SECTIONS, ""),
         unique_by=one.texts("unique_by"),
         at_most=_at_most(one),
         required_of=one.one_of("required_of", ("all", "outside"), ""),
@@ -305,6 +308,10 @@ def _type(one: _Map, module: str) -> CertificateType:
         for name in field.composed_of:
             if not made.has_field(name) or name == field.name:
                 raise one.error(f"{field.name}: composed_of names {name}, which is no other field of {made.code}")
+    if (made.owner is Owner.PERSON) != bool(made.section):
+        raise one.error(f"{made.code}: section says where a person's certificate is shown, and nobody else's has one")
+    if made.owner is not Owner.PERSON and any(field.holder.startswith("person_") for field in made.fields):
+        raise one.error(f"{made.code} isn't a person's: none of its fields can be its person's")
     if made.verification and not (made.sealed and made.needs_document):
         raise one.error(f"{made.code} is verified: it needs a document and a seal")
     if made.sealed and not made.needs_document:

@@ -71,7 +71,7 @@ class Field:
     unit: str = ""
     """Unit that the print gives in its heading."""
     holder: str = ""
-    """``company_name``, ``uscc`` or ``person_id``: it must be the holder's."""
+    """``company_name`` or ``uscc``: it must be the holder's; ``person_id`` or ``person_name``: its person's."""
     format: str = ""
     """Regular expression of the usual form; another form is implausible, not refused."""
     printed_by: PrintedBy = PrintedBy.DOCUMENT
@@ -179,6 +179,8 @@ class CertificateType:
     """False: it is submitted without a seal (在建工程, 企业诉讼, 外埠入辽: manual 三 (七) to (九))."""
     revisable: bool = False
     """企业基本信息 and 人员基本信息: changed at any light, each submission a version (manual 四 (一), (二))."""
+    section: str = ""
+    """The tab of the person under which a person's certificate is shown (manual 三 (三)); empty for others."""
     unique_by: tuple[str, ...] = ()
     """Fields whose values together stand once in the register for one holder (审计年度, 月份); empty: as often as one likes."""
     at_most: AtMost | None = None
@@ -379,6 +381,7 @@ def _public_type(one: CertificateType) -> dict[str, Any]:
         "verification": one.verification,
         "sealed": one.sealed,
         "revisable": one.revisable,
+        "section": one.section or None,
         "documents": [{"name": d.name, "label": d.label, "required": d.required, "sides": list(d.sides)} for d in one.documents],
         "unique_by": list(one.unique_by),
         "valid_from": one.valid_from or None,

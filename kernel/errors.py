@@ -124,6 +124,11 @@ _register(
     key_member_stays="The company's CA keys are always a member; only their role changes.",
     members_full="The company has as many members as it may have (param max).",
     certificates_missing="Certificates of the basic information aren't submitted yet (param types names them, errors has one for each).",
+    person_missing="The certificate is a person's, and no person was bound for it yet.",
+    person_not_bound="The person isn't bound to the subject (any more).",
+    claim_answered="The claim was answered or withdrawn already.",
+    reading_used="The reading of the ID card bound the person before; read the card again.",
+    too_many_claims="As many companies claim the person already as may at once.",
 )
 _register(
     409,
@@ -134,6 +139,8 @@ _register(
     domain_registered="A domain of this id exists already, with another name or other rules.",
     material_exists="The performance has a material of this kind already.",
     push_exists="The same version is pending at this domain already.",
+    person_bound="The subject has bound the person already.",
+    person_bound_elsewhere="Another company has bound the person (which one isn't told); `claim` records that this one employs them.",
 )
 _register(
     409,
@@ -184,6 +191,8 @@ _register(
     opinion_required="A rejection needs an opinion.",
     role_unknown="No such role.",
     subject_type_unknown="No such subject type, or the subject doesn't have it.",
+    person_unknown="The subject employs no such person.",
+    reading_stale="The reading of the ID card is too old, or the reader's clock is wrong; read the card again.",
     origin_invalid="Not a page's origin (scheme://host:port).",
     cursor_invalid="The paging cursor wasn't made by this list.",
     platform_row_unknown="The national platform holds no such row of this company or person.",

@@ -45,6 +45,23 @@ class RemoteSubjects:
         return types_pb2.Holder(subject_id=subject.id, uscc=subject.uscc, name=subject.name, former_names=subject.former_names)
 
 
+class RemotePersons:
+    """The subject service, which knows the persons too."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def bound(self, person_id: str, subject_id: str) -> bool:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        answer = await stub.CheckPerson(subject_pb2.CheckPersonRequest(person_id=person_id, subject_id=subject_id))
+        return bool(answer.bound)
+
+    async def named(self, subject_id: str, name: str) -> dict[str, bool]:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        answer = await stub.FindPersons(subject_pb2.FindPersonsRequest(subject_id=subject_id, name=name))
+        return {one.person_id: one.bound for one in answer.persons}
+
+
 class RemoteInspector:
     """The ocr service's sandbox."""
 

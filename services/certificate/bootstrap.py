@@ -33,7 +33,15 @@ async def build(runtime: Runtime[Settings]) -> None:
     catalogue.load()
     log = await attach(runtime, declared("certificate"), consumers.subscriptions)
     subjects, domains = adapters.RemoteSubjects(runtime.peers), adapters.RemoteDomains(runtime.peers)
-    handlers = Handlers(log, subjects, adapters.RemoteInspector(runtime.peers), adapters.RemoteSealer(runtime.peers), domains)
+    persons = adapters.RemotePersons(runtime.peers)
+    handlers = Handlers(
+        log,
+        subjects,
+        persons,
+        adapters.RemoteInspector(runtime.peers),
+        adapters.RemoteSealer(runtime.peers),
+        domains,
+    )
     performances = performance_handlers.Handlers(log, subjects, domains)
     settings = runtime.settings
     platform = HttpPlatform(
@@ -56,7 +64,7 @@ async def build(runtime: Runtime[Settings]) -> None:
     transfers = adapters.ObjectTransfers(runtime.object_store())
     limits, kept = Limits(unpacked=settings.import_unpacked_bytes), timedelta(days=settings.transfer_days)
     inspector = Remembering(adapters.RemoteInspector(runtime.peers))
-    commands = Handlers(log, subjects, inspector, adapters.RemoteSealer(runtime.peers), domains)
+    commands = Handlers(log, subjects, persons, inspector, adapters.RemoteSealer(runtime.peers), domains)
     importer = Importer(log, commands, inspector, transfers, limits)
     importing = JobWorker(log, imports, importer.carry_out, kind="import", passing=(), concurrency=1)
     log.on_append = waking(log, importing)

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 
-from catalogue import CertificateType, Role
+from catalogue import CertificateType, Owner, Role
 from kernel.errors import FieldError, YunkuError
 
 DRAFT: Final = "draft"
@@ -79,6 +79,10 @@ def _drafted(view: service_pb2.Certificate, event: events_pb2.CertificateDrafted
     view.verification.light = types_pb2.LIGHT_NONE
     view.light = types_pb2.LIGHT_NONE
     view.created_at.CopyFrom(_stamp(at))
+
+
+def _assigned(view: service_pb2.Certificate, event: events_pb2.PersonAssigned, at: datetime) -> None:
+    view.person_id = event.person_id
 
 
 def _break(view: service_pb2.Certificate, version: int) -> None:
@@ -285,6 +289,7 @@ def _unchanged(view: service_pb2.Certificate, event: Message, at: datetime) -> N
 
 _EVOLVE: Final[dict[type[Message], Callable[[service_pb2.Certificate, Any, datetime], None]]] = {
     events_pb2.CertificateDrafted: _drafted,
+    events_pb2.PersonAssigned: _assigned,
     events_pb2.CertificateUploaded: _uploaded,
     events_pb2.DocumentLocked: _unchanged,
     events_pb2.RecognitionRecorded: _recognised,
@@ -391,14 +396,26 @@ def draft(
     performance_id: str = "",
     supersedes: str = "",
     provenance: types_pb2.Provenance | None = None,
+    person_bound: bool = False,
 ) -> list[Message]:
     """Begins an entry; ``supersedes`` names the certificate that it is to follow (``begin_successor`` decides there), ``provenance``
-    says where it was taken over from.
+    says where it was taken over from, ``person_bound`` that the holder employs ``person_id`` now.
 
     Idempotent: the id stands for the one draft.
+
+    A person's certificate is begun for a person whom the company employs; basic information can be begun before, and be what the
+    person is bound by.
     """
     if state.exists:
         return []
+    if kind.owner is not Owner.PERSON:
+        if person_id:
+            raise YunkuError("field_unknown", field="/person_id")
+    elif person_id:
+        if not person_bound:
+            raise YunkuError("person_unknown", field="/person_id")
+    elif not kind.revisable:
+        raise YunkuError("field_required", field="/person_id")
     allowed = {"SMART": types_pb2.MODE_SMART, "MANUAL": types_pb2.MODE_MANUAL}
     if mode not in {allowed[name] for name in kind.modes}:
         raise YunkuError("mode_invalid", field="/mode")
@@ -417,6 +434,26 @@ def draft(
             provenance=provenance,
         )
     ]
+
+
+def assign_person(state: State, subject_id: str, kind: CertificateType, person_id: str, *, person_bound: bool) -> list[Message]:
+    """Gives basic information that was begun without a person to one whom the company employs; the same again changes nothing."""
+    view = _draft(state, subject_id, 0)
+    if kind.owner is not Owner.PERSON:
+        raise YunkuError("field_unknown", field="/person_id")
+    if not person_bound:
+        raise YunkuError("person_unknown", field="/person_id")
+    if view.person_id == person_id:
+        return []
+    if view.person_id:
+        raise YunkuError("wrong_state", state="person_assigned")
+    return [events_pb2.PersonAssigned(certificate_id=view.id, person_id=person_id)]
+
+
+def _has_person(view: service_pb2.Certificate, kind: CertificateType) -> None:
+    """Whose a person's certificate is must be known before anything is decided about it."""
+    if kind.owner is Owner.PERSON and not view.person_id:
+        raise YunkuError("person_missing")
 
 
 def upload(state: State, subject_id: str, document: types_pb2.Document, expected_version: int) -> list[Message]:
@@ -535,6 +572,7 @@ def request_verification(
     view = _draft(state, subject_id, expected_version)
     if not kind.verification:
         raise YunkuError("wrong_state", state="no_verification")
+    _has_person(view, kind)
     if not view.HasField("document"):
         raise YunkuError("document_missing")
     same_content = view.verification.version == view.version and view.holder == holder
@@ -554,6 +592,7 @@ def request_verification(
             marks=view.marks,
             version=view.version,
             catalogue_version=catalogue_version,
+            person_id=view.person_id,
         )
     ]
 
@@ -627,6 +666,7 @@ def submit(state: State, subject_id: str, kind: CertificateType, *, today: date,
     """Enters the register: every required field, a document that hasn't expired, a fresh verdict that is not RED, a valid seal;
     a type without one of these (catalogue: documents, verification, sealed) skips what it doesn't have."""
     view = _draft(state, subject_id, expected_version)
+    _has_person(view, kind)
     missing = [
         FieldError(f"/fields/{one.name}", "field_required", {"field": one.name})
         for one in kind.fields

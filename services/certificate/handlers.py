@@ -11,7 +11,7 @@ from sqlalchemy import select
 from yunku.certificate.v1 import service_pb2
 
 import catalogue
-from catalogue import CertificateType
+from catalogue import CertificateType, Owner
 from kernel import context as call_context
 from kernel import ids
 from kernel.errors import YunkuError
@@ -19,7 +19,7 @@ from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, Transaction
 from services.certificate import domain
 from services.certificate.performances import materials
-from services.certificate.ports import Domains, Inspector, Sealer, Subjects
+from services.certificate.ports import Domains, Inspector, Persons, Sealer, Subjects
 from services.certificate.projections import CERTIFICATE, view_of
 from services.certificate.tables import MATERIAL_SLOT, certificates
 
@@ -48,9 +48,10 @@ def former_id(text: str) -> UUID:
 class Handlers:
     """One method per command; each answers with the certificate as it is after its own event."""
 
-    def __init__(self, log: EventLog, subjects: Subjects, inspector: Inspector, sealer: Sealer, domains: Domains) -> None:
+    def __init__(self, log: EventLog, subjects: Subjects, persons: Persons, inspector: Inspector, sealer: Sealer, domains: Domains) -> None:
         self._log = log
         self._subjects = subjects
+        self._persons = persons
         self._inspector = inspector
         self._sealer = sealer
         self._domains = domains
@@ -73,6 +74,7 @@ class Handlers:
                 former, subject_id, str(made), kind=kind, person_id=request.person_id, performance_id=request.performance_id
             )
 
+        bound = bool(request.person_id) and kind.owner is Owner.PERSON and await self._persons.bound(request.person_id, subject_id)
         try:
             outcome = await self._log.execute(
                 CERTIFICATE,
@@ -88,6 +90,7 @@ class Handlers:
                     person_id=request.person_id,
                     performance_id=request.performance_id,
                     supersedes=request.supersedes,
+                    person_bound=bound,
                 ),
                 context,
                 respond=lambda state, _: service_pb2.DraftCertificateResponse(certificate=view_of(state) if state.exists else None),
@@ -99,8 +102,16 @@ class Handlers:
             raise YunkuError("material_exists", field="/performance_id") from None
         return _reply(service_pb2.DraftCertificateResponse, outcome.response)
 
+    async def assign_person(self, request: service_pb2.AssignPersonRequest) -> service_pb2.AssignPersonResponse:
+        bound = await self._persons.bound(request.person_id, call_context.current().caller.require_subject())
+        return await self._command(
+            service_pb2.AssignPersonResponse,
+            request.certificate_id,
+            lambda state, subject_id, kind: domain.assign_person(state, subject_id, kind(), request.person_id, person_bound=bound),
+        )
+
     async def upload(self, request: service_pb2.UploadDocumentRequest) -> service_pb2.UploadDocumentResponse:
-        view = await self._own(request.certificate_id)
+        view = await self._changing(request.certificate_id)
         if not domain.editable(view):
             raise YunkuError("wrong_state", state=view.state)
         document = await self._inspector.inspect(request.sha256, request.size)
@@ -112,6 +123,7 @@ class Handlers:
         )
 
     async def state_fields(self, request: service_pb2.StateFieldsRequest) -> service_pb2.StateFieldsResponse:
+        await self._changing(request.certificate_id)
         return await self._command(
             service_pb2.StateFieldsResponse,
             request.certificate_id,
@@ -126,6 +138,7 @@ class Handlers:
         )
 
     async def mark_fields(self, request: service_pb2.MarkFieldsRequest) -> service_pb2.MarkFieldsResponse:
+        await self._changing(request.certificate_id)
         return await self._command(
             service_pb2.MarkFieldsResponse,
             request.certificate_id,
@@ -133,6 +146,7 @@ class Handlers:
         )
 
     async def switch_mode(self, request: service_pb2.SwitchModeRequest) -> service_pb2.SwitchModeResponse:
+        await self._changing(request.certificate_id)
         return await self._command(
             service_pb2.SwitchModeResponse,
             request.certificate_id,
@@ -140,7 +154,7 @@ class Handlers:
         )
 
     async def request_verification(self, request: service_pb2.RequestVerificationRequest) -> service_pb2.RequestVerificationResponse:
-        view = await self._own(request.certificate_id)
+        view = await self._changing(request.certificate_id)
         holder = await self._subjects.holder(view.holder.subject_id)
         version = catalogue.load().version
         made = str(ids.uuid7())
@@ -159,14 +173,14 @@ class Handlers:
         )
 
     async def prepare_seal(self, request: service_pb2.PrepareSealRequest) -> service_pb2.PrepareSealResponse:
-        await self._own(request.certificate_id)
+        await self._changing(request.certificate_id)
         state = (await self._log.load(CERTIFICATE, certificate_id(request.certificate_id))).state
         subject_id = call_context.current().caller.require_subject()
         view = domain.may_seal(state, subject_id, catalogue.load().type(state.view.type), request.expected_version)
         return await self._sealer.prepare(view, domain.statement(view), request)
 
     async def complete_seal(self, request: service_pb2.CompleteSealRequest) -> service_pb2.CompleteSealResponse:
-        view = await self._own(request.certificate_id)
+        view = await self._changing(request.certificate_id)
         if not domain.editable(view):
             raise YunkuError("wrong_state", state=view.state)
         # Signing records Signed before it answers; should this process end here, its consumer records the seal all the same.
@@ -184,7 +198,7 @@ class Handlers:
 
     async def submit(self, request: service_pb2.SubmitRequest) -> service_pb2.SubmitResponse:
         if not await self._log.answered(call_context.current()):
-            await materials.may_submit(self._log, await self._own(request.certificate_id))
+            await materials.may_submit(self._log, await self._changing(request.certificate_id))
         today = datetime.now(UTC).astimezone(CHINA).date()
         supersede = self._on_former(lambda former: domain.supersede(former, request.certificate_id))
 
@@ -202,7 +216,7 @@ class Handlers:
         )
 
     async def begin_supplement(self, request: service_pb2.BeginSupplementRequest) -> service_pb2.BeginSupplementResponse:
-        await materials.may_supplement(self._log, await self._own(request.certificate_id))
+        await materials.may_supplement(self._log, await self._changing(request.certificate_id))
         return await self._command(
             service_pb2.BeginSupplementResponse,
             request.certificate_id,
@@ -226,7 +240,7 @@ class Handlers:
 
     async def request_push(self, request: service_pb2.RequestPushRequest) -> service_pb2.RequestPushResponse:
         context = call_context.current()
-        await self._own(request.certificate_id)
+        await self._changing(request.certificate_id)
         await self._domains.require(request.domain_id)
         key = context.idempotency_key
         made = str(ids.derived("push", context.caller.id, key) if key else ids.uuid7())
@@ -246,10 +260,15 @@ class Handlers:
 
     # -- what every command shares -------------------------------------------------------------------------------------
 
-    async def _own(self, text: str) -> service_pb2.Certificate:
-        """The caller's own certificate, before anything remote is asked for it."""
-        subject_id = call_context.current().caller.require_subject()
-        return domain.owned((await self._log.load(CERTIFICATE, certificate_id(text))).state, subject_id)
+    async def _changing(self, text: str) -> service_pb2.Certificate:
+        """The caller's own certificate, before anything remote is done for it; a person's only while the company employs them:
+        what it submitted of former ones stays as it is (manual 三 (三) 11)."""
+        context = call_context.current()
+        subject_id = context.caller.require_subject()
+        view = domain.owned((await self._log.load(CERTIFICATE, certificate_id(text))).state, subject_id)
+        if view.person_id and not await self._log.answered(context) and not await self._persons.bound(view.person_id, subject_id):
+            raise YunkuError("person_not_bound")
+        return view
 
     def _on_former(self, decide: Callable[[domain.State], Sequence[Message]]) -> Callable[[domain.State, Transaction], Awaitable[None]]:
         """What is to happen on the certificate that this one follows, if it follows any, in the same transaction."""

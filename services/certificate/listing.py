@@ -192,6 +192,12 @@ def _conditions(request: service_pb2.ListCertificatesRequest, subject_id: str, t
         yield _validity(request, today, row)
 
 
+def of_person(subject_id: str, person_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Rows of a person's certificates within a subject. Words may meet: what is found is looked at again."""
+    row = certificates.c
+    return row.subject_id == subject_id, row.words.bool_op("@>")(_words([word(subject_id, f"person_id={person_id}")]))
+
+
 def _words(words: Iterable[int]) -> ColumnElement[Any]:
     return cast(array(list(dict.fromkeys(words))), ARRAY(BigInteger))
 

@@ -19,6 +19,16 @@ class Subjects(Protocol):
         """Present and former names and USCC; ``not_found`` for an unknown one."""
 
 
+class Persons(Protocol):
+    """Knows whom a subject employs."""
+
+    async def bound(self, person_id: str, subject_id: str) -> bool:
+        """Whether the subject employs the person now."""
+
+    async def named(self, subject_id: str, name: str) -> dict[str, bool]:
+        """The subject's persons of exactly this name, by id: whether it employs them now."""
+
+
 class Inspector(Protocol):
     """Looks into uploaded objects without trusting them."""
 

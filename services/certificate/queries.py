@@ -1,6 +1,7 @@
 """Questions, answered from the read models and, for history, from the log itself."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -54,8 +55,10 @@ async def find(log: EventLog, request: service_pb2.ListCertificatesRequest, call
     return service_pb2.ListCertificatesResponse(items=items, next_cursor=more)
 
 
-async def counts(log: EventLog, caller: Caller) -> service_pb2.CountCertificatesResponse:
+async def counts(log: EventLog, request: service_pb2.CountCertificatesRequest, caller: Caller) -> service_pb2.CountCertificatesResponse:
     """How many the subject has, by type, state and light; discarded ones aren't counted."""
+    if request.person_id:
+        return await _counts_of_person(log, caller.require_subject(), request.person_id)
     kept = (certificates.c.subject_id == caller.require_subject(), certificates.c.state != domain.DISCARDED)
     groups = (certificates.c.type, certificates.c.state, certificates.c.light)
     statement = select(*groups, func.count()).where(*kept).group_by(*groups).order_by(*groups)
@@ -63,6 +66,22 @@ async def counts(log: EventLog, caller: Caller) -> service_pb2.CountCertificates
         rows = await (await connection.execute(*render(statement), prepare=True)).fetchall()
     return service_pb2.CountCertificatesResponse(
         items=[service_pb2.CertificateCount(type=kind, state=state, light=light, count=count) for kind, state, light, count in rows]
+    )
+
+
+async def _counts_of_person(log: EventLog, subject_id: str, person_id: str) -> service_pb2.CountCertificatesResponse:
+    counted: Counter[tuple[str, str, types_pb2.Light.ValueType]] = Counter()
+    statement = select(certificates.c.item).where(*listing.of_person(subject_id, person_id), certificates.c.state != domain.DISCARDED)
+    async with log.pool.connection() as connection:
+        for (stored,) in await (await connection.execute(*render(statement))).fetchall():
+            one = service_pb2.Certificate.FromString(bytes(stored))
+            if one.person_id == person_id:
+                counted[one.type, one.state, one.light] += 1
+    return service_pb2.CountCertificatesResponse(
+        items=[
+            service_pb2.CertificateCount(type=kind, state=state, light=light, count=number)
+            for (kind, state, light), number in sorted(counted.items())
+        ]
     )
 
 

@@ -22,6 +22,9 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
     async def DraftCertificate(self, request: service_pb2.DraftCertificateRequest, _: Any) -> service_pb2.DraftCertificateResponse:
         return await self._handlers.draft(request)
 
+    async def AssignPerson(self, request: service_pb2.AssignPersonRequest, _: Any) -> service_pb2.AssignPersonResponse:
+        return await self._handlers.assign_person(request)
+
     async def UploadDocument(self, request: service_pb2.UploadDocumentRequest, _: Any) -> service_pb2.UploadDocumentResponse:
         return await self._handlers.upload(request)
 
@@ -78,7 +81,7 @@ class CertificateService(service_pb2_grpc.CertificateServiceServicer):
         return await queries.versions(self._log, request.certificate_id, context.current().caller)
 
     async def CountCertificates(self, request: service_pb2.CountCertificatesRequest, _: Any) -> service_pb2.CountCertificatesResponse:
-        return await queries.counts(self._log, context.current().caller)
+        return await queries.counts(self._log, request, context.current().caller)
 
     async def ListActivity(self, request: service_pb2.ListActivityRequest, _: Any) -> service_pb2.ListActivityResponse:
         return await queries.activity_since(self._log, request, context.current().caller)

@@ -395,6 +395,7 @@ class CatalogueType(Answer):
     verification: bool
     sealed: bool = Field(description="False: submitted without a seal")
     revisable: bool = Field(description="Basic information: changed at any light, each submission a version")
+    section: str | None = Field(description="The tab of the person under which it is shown")
     unique_by: list[str] = Field(description="Fields whose values together stand once in the register for one holder; empty: no limit")
     documents: list[CatalogueDocument]
     valid_from: str | None
@@ -1135,6 +1136,179 @@ class PerformancePage(Answer):
 
 class ContractChangePage(Answer):
     items: list[ContractChange]
+    next_cursor: str | None
+
+
+# -- persons -----------------------------------------------------------------------------------------------------------
+
+DocumentKind = Literal["id_card", "passport", "hk_macao_permit", "taiwan_permit", "residence_permit", "foreigner_permit"]
+PersonSource = Literal["typed", "document", "reader"]
+PersonState = Literal["bound", "unbound"]
+ClaimState = Literal["open", "objected", "withdrawn", "released"]
+
+
+class ReadingRequest(Body):
+    """What a local ID-card reader read (docs/id-reader.md)."""
+
+    name: Short
+    gender: Short = Field(description="男 or 女")
+    ethnicity: Short
+    birth_date: Short
+    address: Annotated[str, StringConstraints(max_length=1000)]
+    id_no: Short
+    issuing_authority: Short
+    valid_from: Short
+    valid_until: Short = Field(description="A date, or 长期")
+    photo_sha256: Short = Field("", description="SHA-256 of the chip's photo as the reader gave it, hex")
+    reader_serial: Short
+    read_at: Short = Field(description="RFC 3339, UTC")
+    nonce: Short = Field(description="Unique for each reading: 32 to 64 hex digits")
+
+
+class PersonRequest(Body):
+    source: PersonSource = Field(description="typed: id_no and name; document: certificate_id; reader: reader")
+    id_no: Short | None = Field(None, description="Number of the ID document")
+    document_kind: DocumentKind = "id_card"
+    name: Short | None = None
+    phone: Short | None = None
+    position: Short | None = Field(None, description="职务")
+    bound_on: Short | None = Field(None, description="When the employment began, as the company confirms it; default: today")
+    certificate_id: Short | None = Field(
+        None, description="The company's draft of type personal_id whose fields are confirmed; it becomes the person's"
+    )
+    reader: ReadingRequest | None = None
+    claim: bool = Field(False, description="Where another company has bound the person, claim them instead of being refused")
+    reason: Annotated[str, StringConstraints(max_length=4000)] | None = Field(None, description="Of the claim")
+
+
+class PersonChangeRequest(Body):
+    position: Short | None = Field(None, description="Left out: stays; empty: cleared")
+    phone: Short | None = Field(None, description="Left out: stays; empty: cleared")
+
+
+class UnbindingRequest(Body):
+    unbound_on: Short | None = Field(None, description="When the employment ended, as the company confirms it; default: today")
+
+
+class PersonDetails(Answer):
+    """What the reader read besides name and number."""
+
+    gender: str
+    ethnicity: str
+    birth_date: Date
+    address: str
+    issuing_authority: str
+    valid_from: Date
+    valid_until: str = Field(description="A date, or 长期")
+    photo_sha256: str | None
+    reader_serial: str
+    read_at: Timestamp
+
+
+class PersonSummary(Answer):
+    """One line of 人员管理."""
+
+    id: str
+    document_kind: DocumentKind
+    id_no: str = Field(description="Masked")
+    name: str
+    phone: str | None = Field(description="Masked")
+    position: str | None
+    state: PersonState
+    bound_on: Date
+    unbound_on: Date | None
+
+
+class PersonPage(Answer):
+    items: list[PersonSummary]
+    next_cursor: str | None
+
+
+class Person(Answer):
+    """A person as the session's company sees them; once unbound, who it was and from when to when."""
+
+    id: str
+    document_kind: DocumentKind
+    id_no: str = Field(description="Masked once unbound")
+    name: str
+    phone: str | None
+    position: str | None
+    source: PersonSource
+    details: PersonDetails | None
+    state: PersonState
+    bound_on: Date
+    unbound_on: Date | None
+    bound_at: Timestamp
+    unbound_at: Timestamp | None
+    version: int
+
+
+class BoundPerson(Person):
+    certificate_id: str | None = Field(
+        description="The personal_id certificate that became the person's (document), or was begun with what was read (reader)"
+    )
+
+
+class PersonSection(Answer):
+    """One tab of a person. Of an automatic one the entries are the company's performances and awards that name the person."""
+
+    code: Literal[
+        "basic", "insurance", "title", "registration", "post", "special_operation", "performance", "award", "honour", "ability"
+    ]
+    label: str = Field(description="Chinese")
+    automatic: bool = Field(description="Its entries come about by themselves: `…/performances`, `…/awards`")
+    types: list[str] = Field(description="The certificate types shown under it")
+    count: int | None = Field(description="Certificates but discarded ones; null for automatic sections")
+    submitted: int | None
+    lights: LightCounts | None
+
+
+class PersonSections(Answer):
+    items: list[PersonSection]
+    next_cursor: str | None
+
+
+class Claim(Answer):
+    """A company says that it employs a person whom another one has bound. Who has isn't told to the claimant."""
+
+    id: str
+    side: Literal["made", "received"]
+    id_no: str = Field(description="Masked")
+    name: str
+    reason: str
+    state: ClaimState = Field(description="released: the other company unbound, and the person can be bound")
+    objection: str | None
+    made_at: Timestamp
+    answered_at: Timestamp | None
+    person_id: str | None = Field(description="Null for the claimant, for whom there is no such person yet")
+    claimant_uscc: str | None
+    claimant_name: str | None
+
+
+class ClaimPage(Answer):
+    items: list[Claim]
+    next_cursor: str | None
+
+
+class ClaimObjectionRequest(Body):
+    reason: Annotated[str, StringConstraints(max_length=4000)]
+
+
+class PersonHistoryItem(Answer):
+    """One line of the operation record of a person at the session's company."""
+
+    number: int
+    at: Timestamp
+    actor: Actor | None = Field(description="Null for people of another company")
+    action: str = Field(description="Chinese name of the operation")
+    type: str = Field(description="Event type")
+    summary: str = Field(description="Chinese")
+    event_id: str
+    hash: Sha256
+
+
+class PersonHistoryPage(Answer):
+    items: list[PersonHistoryItem]
     next_cursor: str | None
 
 

@@ -2,7 +2,7 @@
 codes, null for what isn't there."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
 from typing import Any, Final, get_args
@@ -12,7 +12,7 @@ from yunku.certificate.v1 import service_pb2, transfer_pb2, types_pb2
 from yunku.identity.v1 import service_pb2 as identity_pb2
 from yunku.push.v1 import service_pb2 as push_pb2
 from yunku.signing.v1 import service_pb2 as signing_pb2
-from yunku.subject.v1 import profile_pb2
+from yunku.subject.v1 import persons_pb2, profile_pb2
 from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
@@ -38,6 +38,8 @@ _SUBJECT_WORDS: Final = {
     "profile.business_types": "gateway.business_type",
 }
 _STATES: Final = frozenset(get_args(models.ProgressState))
+#: What a line of a person's operation record says, in this order.
+_PERSON_PARTS: Final = ("source", "bound_on", "unbound_on", "position", "former_position", "phone", "reason")
 _REASON_SECTIONS: Final = ("verify", "verify.postponed", "ocr.postponed")
 
 
@@ -547,6 +549,134 @@ def activity(one: service_pb2.Activity) -> models.Activity:
         type=one.type,
         at=moment(one.at),
         event_id=one.event_id,
+    )
+
+
+# -- persons -----------------------------------------------------------------------------------------------------------
+
+
+def person_summary(one: persons_pb2.Person) -> models.PersonSummary:
+    """A person in a list; the service has masked the numbers."""
+    return models.PersonSummary(
+        id=one.id,
+        document_kind=word(one.document_kind),
+        id_no=one.number,
+        name=one.name,
+        phone=one.phone or None,
+        position=one.position or None,
+        state=word(one.state),
+        bound_on=one.bound_on,
+        unbound_on=one.unbound_on or None,
+    )
+
+
+def person(one: persons_pb2.Person) -> models.Person:
+    return models.Person(
+        id=one.id,
+        document_kind=word(one.document_kind),
+        id_no=one.number,
+        name=one.name,
+        phone=one.phone or None,
+        position=one.position or None,
+        source=word(one.source),
+        details=_details(one.details) if one.HasField("details") else None,
+        state=word(one.state),
+        bound_on=one.bound_on,
+        unbound_on=one.unbound_on or None,
+        bound_at=moment(one.bound_at),
+        unbound_at=moment(one.unbound_at) if one.HasField("unbound_at") else None,
+        version=one.version,
+    )
+
+
+def _details(one: persons_pb2.Details) -> models.PersonDetails:
+    return models.PersonDetails(
+        gender=one.gender,
+        ethnicity=one.ethnicity,
+        birth_date=one.birth_date,
+        address=one.address,
+        issuing_authority=one.issuing_authority,
+        valid_from=one.valid_from,
+        valid_until=one.valid_until,
+        photo_sha256=one.photo_sha256 or None,
+        reader_serial=one.reader_serial,
+        read_at=one.read_at,
+    )
+
+
+def bound_person(one: persons_pb2.Person, certificate_id: str) -> models.BoundPerson:
+    """A person who was just bound, with the certificate that came of it."""
+    return models.BoundPerson(**person(one).model_dump(), certificate_id=certificate_id or None)
+
+
+#: The tabs of a person in the manual's order (三 (三)); those without types are automatic.
+_SECTIONS: Final = (
+    "basic",
+    "insurance",
+    "title",
+    "registration",
+    "post",
+    "special_operation",
+    "performance",
+    "award",
+    "honour",
+    "ability",
+)
+
+
+def person_sections(counts: Sequence[service_pb2.CertificateCount]) -> models.PersonSections:
+    """The ten tabs with what stands under each."""
+    return models.PersonSections(items=[_section(code, counts) for code in _SECTIONS], next_cursor=None)
+
+
+def _section(code: str, counts: Sequence[service_pb2.CertificateCount]) -> models.PersonSection:
+    types = [one.code for one in catalogue.load().types if one.section == code]
+    found = [one for one in counts if one.type in types]
+    lights = {name: sum(one.count for one in found if light(one.light) == name) for name in get_args(models.Light)}
+    return models.PersonSection(
+        code=word(code),
+        label=texts.text(f"gateway.person_section.{code}"),
+        automatic=not types,
+        types=types,
+        count=sum(one.count for one in found) if types else None,
+        submitted=sum(one.count for one in found if one.state in ("submitted", "superseded")) if types else None,
+        lights=models.LightCounts(**lights) if types else None,
+    )
+
+
+def claim(one: persons_pb2.Claim) -> models.Claim:
+    return models.Claim(
+        id=one.id,
+        side=word(one.side),
+        id_no=one.number,
+        name=one.name,
+        reason=one.reason,
+        state=word(one.state),
+        objection=one.objection or None,
+        made_at=moment(one.made_at),
+        answered_at=moment(one.answered_at) if one.HasField("answered_at") else None,
+        person_id=one.person_id or None,
+        claimant_uscc=one.claimant_uscc or None,
+        claimant_name=one.claimant_name or None,
+    )
+
+
+def person_history_item(one: subject_pb2.PersonHistoryItem, names: Mapping[str, str]) -> models.PersonHistoryItem:
+    """One line of a person's operation record. ``names`` are accounts', by id."""
+    params = dict(one.params)
+    if "source" in params:
+        params["source"] = _word("gateway.person_source", params["source"])
+    shown = [texts.text(f"gateway.person.{key}", value=params[key]) for key in _PERSON_PARTS if params.get(key)]
+    action = texts.text(f"gateway.action.{one.type}")
+    return models.PersonHistoryItem(
+        number=one.number,
+        at=moment(one.at),
+        actor=actor(one.actor_kind, one.actor_id, names, {}) if one.actor_kind else None,
+        action=action,
+        type=one.type,
+        summary="；".join(shown) or action,
+        event_id=one.event_id,
+        hash=one.hash,
     )
 
 

@@ -1,7 +1,7 @@
-"""What the log of this service holds, and the read model made of it."""
+"""What the log of this service holds, and the read models made of it."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from yunku.subject.v1 import events_pb2, service_pb2
 
 from kernel.eventlog.aggregate import Aggregate, StateProjection
 from kernel.eventlog.events import EventTypes
-from services.subject import domain, tables
+from services.subject import domain, persons, tables
 from services.subject.upcasters import UPCASTERS
 
 
@@ -59,6 +59,24 @@ def timestamp(moment: datetime) -> Timestamp:
     return stamp
 
 
+def person_row(stream_id: UUID, state: persons.Person, version: int) -> Mapping[str, Any] | None:
+    """The row of one person."""
+    if not state.record.employments:
+        return None
+    # The last employment of each subject stands for it.
+    since = {one.subject_id: one.bound_at.ToDatetime(tzinfo=UTC) for one in state.record.employments}
+    sides = {side for one in state.record.claims for side in (one.subject_id, one.holder_id)}
+    return {
+        "person_id": stream_id,
+        "holder": state.current.subject_id if state.current is not None else "",
+        "subject_ids": list(since),
+        "since": list(since.values()),
+        "claim_sides": sorted(sides),
+        "person": state.record.SerializeToString(deterministic=True),
+        "revision": version,
+    }
+
+
 TYPES = EventTypes(events_pb2, UPCASTERS)
 SUBJECT = Aggregate(
     name="subject",
@@ -72,4 +90,11 @@ SUBJECT = Aggregate(
     ),
     projections=(StateProjection(tables.subjects, version=2, row=subject_row),),
 )
-AGGREGATES = (SUBJECT,)
+PERSON = Aggregate(
+    name="person",
+    initial=persons.Person(),
+    evolve=persons.evolve,
+    events=persons.EVENTS,
+    projections=(StateProjection(tables.persons, version=1, row=person_row),),
+)
+AGGREGATES = (SUBJECT, PERSON)

@@ -1,6 +1,8 @@
-"""The read model of subjects."""
+"""The read models of subjects and persons, and the persons' keys."""
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import ARRAY, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
+
+from kernel.privacy import person_keys_table
 
 metadata = MetaData()
 
@@ -14,3 +16,23 @@ subjects = Table(
     Column("subject", LargeBinary, nullable=False),
     Column("revision", Integer, nullable=False),
 )
+
+#: One row a person: who employs them, and the whole of what the log tells (a yunku.subject.v1.PersonRecord; personal values encrypted).
+persons = Table(
+    "persons",
+    metadata,
+    Column("person_id", Uuid, primary_key=True),
+    # The subject that employs the person now; empty where none does.
+    Column("holder", Text, nullable=False),
+    # Every subject that ever did, and when it bound the person last: same places, since rows of a state are one a stream.
+    Column("subject_ids", ARRAY(Text), nullable=False),
+    Column("since", ARRAY(DateTime(timezone=True)), nullable=False),
+    # Every subject that made a claim or received one.
+    Column("claim_sides", ARRAY(Text), nullable=False),
+    Column("person", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("persons_of_subject", "subject_ids", postgresql_using="gin"),
+    Index("persons_claimed", "claim_sides", postgresql_using="gin"),
+)
+
+person_keys = person_keys_table(metadata)

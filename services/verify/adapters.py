@@ -1,11 +1,13 @@
-"""The recogniser as the ocr service answers it."""
+"""The recogniser as the ocr service answers it, the persons as the subject service does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from yunku.certificate.v1 import types_pb2
 from yunku.ocr.v1 import service_pb2, service_pb2_grpc
+from yunku.subject.v1 import service_pb2 as subject_pb2
+from yunku.subject.v1 import service_pb2_grpc as subject_grpc
 
 from kernel.rpc.client import Peers
 from services.verify.light import Candidate, Evidence, Reading
@@ -27,6 +29,24 @@ class OcrRecogniser:
         )
         answer = await stub.RecogniseRegions(request, timeout=self._timeout)
         return Recognised(answer.engine, answer.engine_version, {result.key: _evidence(result) for result in answer.results})
+
+
+class RemotePersons:
+    """Asks subject's CheckPerson: what the person's number and name are is not told, only what agrees."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def agreeing(self, person_id: str, subject_id: str, statements: Mapping[str, tuple[str, str]]) -> frozenset[str]:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        request = subject_pb2.CheckPersonRequest(
+            person_id=person_id,
+            subject_id=subject_id,
+            statements=[
+                subject_pb2.PersonStatement(field=field, kind=kind, value=value) for field, (kind, value) in sorted(statements.items())
+            ],
+        )
+        return frozenset((await stub.CheckPerson(request)).agreeing)
 
 
 def _evidence(result: service_pb2.RegionResult) -> Evidence:

@@ -8,7 +8,7 @@ from kernel.eventlog.runtime import attach
 from kernel.jobs import POLL, waking
 from kernel.service import Runtime
 from services.verify import consumers, rpc
-from services.verify.adapters import OcrRecogniser
+from services.verify.adapters import OcrRecogniser, RemotePersons
 from services.verify.settings import Settings
 from services.verify.worker import Worker
 
@@ -19,7 +19,9 @@ async def build(runtime: Runtime[Settings]) -> None:
     settings = runtime.settings
     log = await attach(runtime, declared("verify"), consumers.subscriptions)
     recogniser = OcrRecogniser(runtime.peers, settings.recognition_timeout_seconds)
-    worker = Worker(log, recogniser, concurrency=settings.verify_concurrency, longest_pause=settings.verify_retry_seconds)
+    worker = Worker(
+        log, recogniser, RemotePersons(runtime.peers), concurrency=settings.verify_concurrency, longest_pause=settings.verify_retry_seconds
+    )
     log.on_append = waking(log, worker)
     runtime.add_background("verifications", worker.run, max_silence=30 * POLL)
     runtime.rpc.register(service_pb2_grpc.add_VerifyServiceServicer_to_server, rpc.VerifyService(log))

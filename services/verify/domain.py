@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -68,6 +68,7 @@ def accept(state: Verification, request: certificate_events_pb2.VerificationRequ
             marks=request.marks,
             version=request.version,
             catalogue_version=request.catalogue_version,
+            person_id=request.person_id,
         )
     ]
 
@@ -107,7 +108,11 @@ def marked(accepted: events_pb2.VerificationAccepted) -> frozenset[str]:
 
 
 def inputs_of(
-    accepted: events_pb2.VerificationAccepted, rules: CertificateType, evidence: Mapping[str, light.Evidence], engine_version: str
+    accepted: events_pb2.VerificationAccepted,
+    rules: CertificateType,
+    evidence: Mapping[str, light.Evidence],
+    engine_version: str,
+    person_agrees: Collection[str],
 ) -> light.Inputs:
     """All that the verdict is a function of."""
     return light.Inputs(
@@ -117,6 +122,7 @@ def inputs_of(
         absent=frozenset(accepted.absent),
         marked=marked(accepted),
         evidence=dict(evidence),
+        person_agrees=frozenset(person_agrees),
         document_sha256=accepted.document.sha256,
         engine_version=engine_version,
     )
@@ -128,9 +134,10 @@ def verdict(
     evidence: Mapping[str, light.Evidence],
     engine: str,
     engine_version: str,
+    person_agrees: Collection[str] = (),
 ) -> events_pb2.Verified:
     """The verdict with everything from which it can be reached again. Raises light.EvidenceMissing."""
-    inputs = inputs_of(accepted, rules, evidence, engine_version)
+    inputs = inputs_of(accepted, rules, evidence, engine_version, person_agrees)
     outcome = light.decide(inputs)
     return events_pb2.Verified(
         verification_id=accepted.verification_id,
@@ -146,13 +153,16 @@ def verdict(
         evidence=[events_pb2.FieldEvidence(field=name, evidence_json=one.to_json()) for name, one in sorted(inputs.evidence.items())],
         subject_id=accepted.holder.subject_id,
         rules_json=snapshot.dump(rules),
+        person_agrees=sorted(person_agrees),
     )
 
 
 def replay(accepted: events_pb2.VerificationAccepted, recorded: events_pb2.Verified) -> events_pb2.Verified:
     """Decides again from what was recorded, by the rules of then; equal to ``recorded`` while RULES_VERSION is the same."""
     evidence = {one.field: light.Evidence.from_json(one.evidence_json) for one in recorded.evidence}
-    return verdict(accepted, snapshot.restore(recorded.rules_json), evidence, recorded.engine, recorded.engine_version)
+    return verdict(
+        accepted, snapshot.restore(recorded.rules_json), evidence, recorded.engine, recorded.engine_version, recorded.person_agrees
+    )
 
 
 def same(one: events_pb2.Verified, other: events_pb2.Verified) -> bool:

@@ -16,7 +16,7 @@ from kernel.errors import YunkuError
 from kernel.eventlog.store import EventLog, fold, utc_now
 from kernel.observability.logging import get_logger
 from services.verify import domain, light
-from services.verify.ports import Recogniser, Region
+from services.verify.ports import Persons, Recogniser, Region
 from services.verify.projections import VERIFICATION
 
 _log = get_logger(__name__)
@@ -29,6 +29,10 @@ _REASONS = {
 }
 
 
+class PersonsUnavailable(Exception):
+    """The subject service couldn't say now whose the certificate is."""
+
+
 class Incomplete(Exception):
     """Recognition answered, but not for every region that it was asked for, or by two engine versions."""
 
@@ -36,6 +40,7 @@ class Incomplete(Exception):
 async def carry_out(
     log: EventLog,
     recogniser: Recogniser,
+    persons: Persons,
     verification_id: UUID,
     *,
     longest_pause: float,
@@ -59,7 +64,10 @@ async def carry_out(
     )
     try:
         with use(context):
-            verified = await _verdict(recogniser, accepted)
+            verified = await _verdict(recogniser, persons, accepted)
+    except PersonsUnavailable as refused:
+        reason = "persons_unavailable"
+        _log.warning("persons can't be asked", verification_id=str(verification_id), why=str(refused), attempts=state.attempts + 1)
     except YunkuError as refused:
         reason = _REASONS.get(refused.code, "recognition_failed")
         _log.warning("recognition refused", verification_id=str(verification_id), code=refused.code, attempts=state.attempts + 1)
@@ -92,11 +100,22 @@ async def _put_off(
     )
 
 
-async def _verdict(recogniser: Recogniser, accepted: events_pb2.VerificationAccepted) -> events_pb2.Verified:
+async def _person_agrees(persons: Persons, accepted: events_pb2.VerificationAccepted, rules: CertificateType) -> frozenset[str]:
+    statements = light.person_statements(rules, dict(accepted.fields))
+    if not statements or not accepted.person_id:
+        return frozenset()
+    try:
+        return await persons.agreeing(accepted.person_id, accepted.holder.subject_id, statements)
+    except YunkuError as refused:
+        raise PersonsUnavailable(refused.code) from refused
+
+
+async def _verdict(recogniser: Recogniser, persons: Persons, accepted: events_pb2.VerificationAccepted) -> events_pb2.Verified:
     rules = catalogue.load().type(accepted.type)
+    agrees = await _person_agrees(persons, accepted, rules)
     regions = _regions(accepted, rules)
     if not regions:
-        return domain.verdict(accepted, rules, {}, "", "")
+        return domain.verdict(accepted, rules, {}, "", "", agrees)
     first = await recogniser.read(accepted.document, [one for several in regions.values() for one in several])
     engine, version, evidence = first.engine, first.engine_version, dict(first.evidence)
     again = _unscored(accepted, rules, regions, evidence)
@@ -113,7 +132,7 @@ async def _verdict(recogniser: Recogniser, accepted: events_pb2.VerificationAcce
         if missing:
             raise Incomplete(f"no answer for {missing}")
         joined[name] = light.joined([evidence[one.key].pruned() for one in several])
-    return domain.verdict(accepted, rules, joined, engine, version)
+    return domain.verdict(accepted, rules, joined, engine, version, agrees)
 
 
 def _regions(accepted: events_pb2.VerificationAccepted, rules: CertificateType) -> dict[str, list[Region]]:

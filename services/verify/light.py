@@ -21,7 +21,7 @@ from catalogue import CertificateType, Field, Role, Rule, Severity
 from kernel import values
 from kernel.values import BadValue
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 """Rises with every change of this file, of kernel.values or of what they import that could change a verdict."""
 
 LIKELY = -2.0
@@ -169,7 +169,6 @@ class Holder:
     uscc: str
     name: str
     former_names: tuple[str, ...] = ()
-    person_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +177,9 @@ class Inputs:
 
     ``rules`` are the catalogue's for the type; ``fields`` the stated canonical values; ``absent`` the fields that the
     user says the print doesn't carry; ``marked`` the fields with marks; ``evidence`` what recognition answered for
-    each compared field that is marked. ``document_sha256``, ``marks_digest`` and ``engine_version`` are recorded with
-    the verdict: the evidence is a function of them.
+    each compared field that is marked; ``person_agrees`` the fields of ``person_statements`` that are the person's, as the
+    subject service knew them then (their own values stand in no verdict). ``document_sha256``, ``marks_digest`` and
+    ``engine_version`` are recorded with the verdict: the evidence is a function of them.
     """
 
     rules: CertificateType
@@ -190,6 +190,7 @@ class Inputs:
     evidence: Mapping[str, Evidence]
     document_sha256: str = ""
     engine_version: str = ""
+    person_agrees: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,12 @@ def _says(rules: CertificateType, fields: Mapping[str, str], name: str, text: st
     return whole is not None and values.agrees(whole.type, text, fields[whole.name], whole.spec)
 
 
+def person_statements(rules: CertificateType, fields: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """By field, what is stated of the person whose certificate it is: (person_id or person_name, value)."""
+    stated = ((one, fields.get(one.name, "")) for one in rules.fields)
+    return {one.name: (one.holder, value) for one, value in stated if one.holder in ("person_id", "person_name") and value}
+
+
 # -- the verdict -------------------------------------------------------------------------------------------------------
 
 
@@ -365,19 +372,21 @@ def _mismatch(one: Field, stated: str, read: str) -> tuple[str, dict[str, str]]:
 
 
 def _holder(inputs: Inputs) -> list[RuleFailure]:
-    """The certificate must be the holder's: under the present name or a recorded former one."""
+    """The certificate must be the holder's: under the present name or a recorded former one; a person's must be that person's."""
     owned = {
         "company_name": ("org", (inputs.holder.name, *inputs.holder.former_names)),
         "uscc": ("uscc", (inputs.holder.uscc,)),
-        "person_id": ("id18", (inputs.holder.person_id,)),
     }
     failures = []
     for one in inputs.rules.fields:
         stated = inputs.fields.get(one.name, "")
-        if one.holder and stated:
+        if one.holder in owned and stated:
             kind, own = owned[one.holder]
             if not any(value and values.equal(kind, stated, value) for value in own):
                 failures.append(RuleFailure("holder", (one.name,), f"not_holder_{one.holder}", decisive=True))
+    for name, (told, _) in person_statements(inputs.rules, inputs.fields).items():
+        if name not in inputs.person_agrees:
+            failures.append(RuleFailure("holder", (name,), f"not_holder_{told}", decisive=True))
     return failures
 
 

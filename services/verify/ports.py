@@ -1,4 +1,4 @@
-"""What verification needs from outside: somebody who reads marked regions."""
+"""What verification needs from outside: somebody who reads marked regions, and somebody who knows the persons."""
 
 from __future__ import annotations
 
@@ -35,3 +35,10 @@ class Recogniser(Protocol):
 
     async def read(self, document: types_pb2.Document, regions: Sequence[Region]) -> Recognised:
         """Every region's evidence. Raises YunkuError (service_unavailable, deadline_exceeded, …) where it can't be had now."""
+
+
+class Persons(Protocol):
+    """Knows the persons whom subjects employ."""
+
+    async def agreeing(self, person_id: str, subject_id: str, statements: Mapping[str, tuple[str, str]]) -> frozenset[str]:
+        """The statements (of ``light.person_statements``) that are the person's. Raises YunkuError where it can't be had now."""

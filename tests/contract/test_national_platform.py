@@ -18,7 +18,7 @@ from services.certificate.settings import Settings
 from services.certificate.takeover import Answer
 
 NAME, USCC = devca.DEMO_COMPANY
-SECONDS, ATTEMPTS = 0.4, 3
+SECONDS, ATTEMPTS = 1.5, 3
 #: fault -> (code, how often it is asked)
 TOLD = {
     "slow": ("national_platform_unavailable", ATTEMPTS),

@@ -17,6 +17,7 @@ import httpx
 import samples
 from demo.company_key import CompanyKey
 from infra.testing import RunningSuite
+from kernel.values.codes import id_check_digit
 from samples import Sample
 from samples.facts import make_company
 from tests.contract.openapi_schema import response_errors
@@ -82,6 +83,14 @@ def eventually(look: Callable[[], T | None], seconds: float = 60.0) -> T:
         time.sleep(0.1)
 
 
+def id_number() -> str:
+    """A citizen's number that no other test uses (a man's, born on 7 March 1990)."""
+    number = f"21010219900307{secrets.randbelow(500) * 2 + 1:03}"
+    # 500 numbers a region: the region changes too.
+    number = f"21{secrets.randbelow(10_000):04}{number[6:]}"
+    return number + id_check_digit(number)
+
+
 class World:
     """A running suite seen from outside."""
 
@@ -110,6 +119,10 @@ class World:
     def pick(self, api: Api, subject_id: str, kind: str = "BIDDER") -> None:
         picked = api.ask("POST", "/api/v1/sessions/current/subject", json={"subject_id": subject_id, "subject_type": kind})
         api.token, api.subject_id = picked["token"], subject_id
+
+    def employee(self, api: Api, **more: Any) -> Json:
+        """A person whom the session's company employs, bound by a typed number that nobody else has."""
+        return api.ask("POST", "/api/v1/persons", 201, json={"source": "typed", "name": "王建国", "id_no": id_number(), **more})
 
     def key(self) -> CompanyKey:
         """The demo company's key."""

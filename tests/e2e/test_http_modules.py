@@ -35,11 +35,14 @@ def filled(one: dict[str, Any]) -> dict[str, str]:
 
 def test_every_type_can_be_begun_in_each_of_its_modes(world: World) -> None:
     api = world.company()
+    person = world.employee(api)["id"]
     for one in types(world):
         if one["code"] == "project_award":
             continue  # needs a submitted performance: test_http_performances.py
         for mode in one["modes"]:
             more = {"performance_id": world.performance(api)["id"]} if one["owner"] == "performance" else {}
+            if one["owner"] == "person":
+                more = {"person_id": person}
             drafted = world.draft(api, type=one["code"], mode=mode, **more)
             assert (drafted["type"], drafted["mode"], drafted["light"], drafted["state"]) == (one["code"], mode, "NONE", "draft")
     listed = api.ask("GET", "/api/v1/certificates", params={"module": "persons", "limit": 200})["items"]

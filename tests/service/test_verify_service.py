@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -110,8 +110,23 @@ async def take_on(log: EventLog, asked: certificate_events_pb2.VerificationReque
     return UUID(asked.verification_id)
 
 
-async def carry_out(log: EventLog, recogniser: Printed, verification_id: UUID) -> bool:
-    return await handlers.carry_out(log, recogniser, verification_id, longest_pause=60.0)
+@dataclass
+class Known:
+    """Knows one person; can be down."""
+
+    agrees: frozenset[str] = frozenset()
+    refuse: str = ""
+    asked: list[tuple[str, str, dict[str, tuple[str, str]]]] = field(default_factory=list)
+
+    async def agreeing(self, person_id: str, subject_id: str, statements: Mapping[str, tuple[str, str]]) -> frozenset[str]:
+        self.asked.append((person_id, subject_id, dict(statements)))
+        if self.refuse:
+            raise YunkuError(self.refuse)
+        return self.agrees
+
+
+async def carry_out(log: EventLog, recogniser: Printed, verification_id: UUID, persons: Known | None = None) -> bool:
+    return await handlers.carry_out(log, recogniser, persons or Known(), verification_id, longest_pause=60.0)
 
 
 async def types_of(log: EventLog, verification_id: UUID) -> list[str]:
@@ -126,7 +141,7 @@ async def verdict_of(log: EventLog, verification_id: UUID) -> events_pb2.Verifie
 
 @contextlib.asynccontextmanager
 async def working(log: EventLog, recogniser: Printed, **changes: Any) -> AsyncIterator[Worker]:
-    worker = Worker(log, recogniser, **{"concurrency": 3, "longest_pause": 60.0, **changes})
+    worker = Worker(log, recogniser, Known(), **{"concurrency": 3, "longest_pause": 60.0, **changes})
     task = asyncio.create_task(worker.run())
     try:
         yield worker
@@ -301,7 +316,7 @@ async def test_when_recognition_is_back_what_was_put_off_does_not_wait_for_its_t
 async def test_a_worker_whose_database_goes_away_ends_and_the_next_one_goes_on(log: EventLog) -> None:
     held = Printed(hold=asyncio.Event())
     verification_id = await take_on(log, request())
-    worker = Worker(log, held, concurrency=1, longest_pause=60.0)
+    worker = Worker(log, held, Known(), concurrency=1, longest_pause=60.0)
     task = asyncio.create_task(worker.run())
     await asyncio.wait_for(held.asking.wait(), 20)
     async with log.pool.connection() as connection:
@@ -351,3 +366,44 @@ async def _done(log: EventLog, verification_id: UUID) -> bool:
 
 async def _put_off(log: EventLog, verification_id: UUID) -> bool:
     return (await log.load(VERIFICATION, verification_id)).state.attempts > 0
+
+
+HONOUR = {"name": "王建国", "honour_name": "先进个人", "issuer": "辽宁省住房和城乡建设厅", "awarded_on": "2025-05-01"}
+
+
+def of_person() -> certificate_events_pb2.VerificationRequested:
+    asked = request(type="personal_honour", person_id="p1")
+    asked.ClearField("fields")
+    asked.fields.update(HONOUR)
+    asked.ClearField("marks")
+    asked.marks.extend(types_pb2.Mark(field=name, page=1, box=types_pb2.Box(x1=0.5, y1=0.5)) for name in HONOUR)
+    return asked
+
+
+async def test_whose_certificate_it_is_is_asked_at_the_verdict_and_recorded_with_it(log: EventLog) -> None:
+    own, others = await take_on(log, of_person()), await take_on(log, of_person())
+    persons = Known(agrees=frozenset({"name"}))
+    assert await carry_out(log, Printed(printed=dict(HONOUR)), own, persons)
+    assert persons.asked == [("p1", "s1", {"name": ("person_name", "王建国")})]
+    assert await carry_out(log, Printed(printed=dict(HONOUR)), others, Known())
+    first, second = await verdict_of(log, own), await verdict_of(log, others)
+    assert list(first.person_agrees) == ["name"]
+    assert "holder" not in [one.rule for one in first.rules]
+    assert [(one.rule, one.reason, one.decisive) for one in second.rules if one.decisive] == [("holder", "not_holder_person_name", True)]
+    assert second.light == types_pb2.LIGHT_RED
+    assert first.light != types_pb2.LIGHT_RED
+    # A replay asks nobody.
+    for verification_id in (own, others):
+        again = await queries.replay(log, str(verification_id), Caller(kind="service", id="gateway"))
+        assert again.same
+
+
+async def test_while_persons_cannot_be_asked_it_waits_and_recognition_is_spared(log: EventLog) -> None:
+    verification_id, recogniser = await take_on(log, of_person()), Printed(printed=dict(HONOUR))
+    persons = Known(refuse="service_unavailable")
+    assert not await carry_out(log, recogniser, verification_id, persons)
+    assert recogniser.asked == []
+    events = await log.read_stream(verification_id)
+    assert events[-1].data.reason == "persons_unavailable"
+    persons.refuse, persons.agrees = "", frozenset({"name"})
+    assert await carry_out(log, recogniser, verification_id, persons)

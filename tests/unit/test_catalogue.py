@@ -224,7 +224,7 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
         ("choices: [建筑施工: [建筑施工企业]]", "choices: [建筑施工, 建筑施工]", 29, "stands twice"),
         ("choices: [建筑施工: [建筑施工企业]]", "choices: []", 24, "needs choices"),
         ("holder: company_name", "holder: uscc", 16, "it must be uscc"),
-        ("holder: company_name", "holder: owner", 16, "none of company_name, uscc, person_id"),
+        ("holder: company_name", "holder: owner", 16, "none of company_name, uscc, person_id, person_name"),
         ("type: date,", "type: date, choices: [今天],", 30, "date has no choices"),
         ("type: date,", "type: date, open: true,", 30, "date can't be open"),
         ("type: date,", "type: date, unit: 万元,", 30, "万元 is no unit of date"),

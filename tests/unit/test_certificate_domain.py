@@ -195,7 +195,8 @@ def cells(table: str) -> list[tuple[str, str, str]]:
 def test_the_tables_leave_nothing_out() -> None:
     assert {(state, command) for state, command, _ in cells(DECISIONS)} == {(s, c) for s in HISTORIES for c in COMMANDS}
     assert {(state, word) for state, word, _ in cells(WORDS_TAKEN)} == {(s, w) for s in HISTORIES for w in WORDS}
-    assert {type(event) for history in HISTORIES.values() for event in history} == set(domain.EVENTS)
+    # A person's basic information has one event of its own; its tests are below.
+    assert {type(event) for history in HISTORIES.values() for event in history} == set(domain.EVENTS) - {events_pb2.PersonAssigned}
     assert set(MEANINGS) == set(HISTORIES)
 
 
@@ -317,15 +318,55 @@ def draft(state: domain.State, **changes: Any) -> list[Message]:
 
 def test_drafting() -> None:
     assert draft(given()) == [DRAFTED]
-    (event,) = draft(given(), fields={"established_on": "2016年3月1日", "address": " "}, person_id="n", performance_id="y")
+    (event,) = draft(given(), fields={"established_on": "2016年3月1日", "address": " "}, performance_id="y")
     assert isinstance(event, events_pb2.CertificateDrafted)
     assert dict(event.fields) == {"established_on": "2016-03-01"}
     state = given(event)
     view = state.view
     assert (view.id, view.state, view.version, view.revision) == (ID, "draft", 1, 1)
-    assert (view.person_id, view.performance_id, state.catalogue_version) == ("n", "y", "1")
+    assert (view.person_id, view.performance_id, state.catalogue_version) == ("", "y", "1")
     assert (view.recognition.state, view.verification.state, view.light) == ("none", "none", types_pb2.LIGHT_NONE)
     assert view.created_at.ToDatetime(UTC) == view.updated_at.ToDatetime(UTC) == AT
+
+
+TITLE = catalogue.load().type("professional_title")
+PERSONAL_ID = catalogue.load().type("personal_id")
+
+
+def test_a_persons_certificate_is_begun_for_one_whom_the_company_employs() -> None:
+    (event,) = draft(given(), kind=TITLE, person_id="n", person_bound=True)
+    assert (event.person_id, given(event).view.person_id) == ("n", "n")  # type: ignore[attr-defined]
+    for changes, code in (
+        ({"kind": TITLE}, "field_required"),
+        ({"kind": TITLE, "person_id": "n"}, "person_unknown"),
+        ({"kind": PERSONAL_ID, "person_id": "n"}, "person_unknown"),
+        ({"person_id": "n", "person_bound": True}, "field_unknown"),
+    ):
+        with pytest.raises(YunkuError) as refused:
+            draft(given(), **changes)
+        assert (refused.value.code, [one.pointer for one in refused.value.errors]) == (code, ["/person_id"])
+
+
+def test_basic_information_may_be_begun_before_its_person_is_bound_and_nothing_is_decided_before() -> None:
+    (event,) = draft(given(), kind=PERSONAL_ID)
+    state = given(event, UPLOADED)
+    for command in (verify, submit):
+        with pytest.raises(YunkuError) as refused:
+            command(state, kind=PERSONAL_ID)
+        assert refused.value.code == "person_missing"
+    (assigned,) = domain.assign_person(state, ME, PERSONAL_ID, "n", person_bound=True)
+    after = domain.evolve(state, assigned, AT)
+    assert (after.view.person_id, after.view.version) == ("n", state.view.version)
+    assert verify(after, kind=PERSONAL_ID)
+    assert domain.assign_person(after, ME, PERSONAL_ID, "n", person_bound=True) == []
+    for other, bound, kind, code in (("m", True, PERSONAL_ID, "wrong_state"), ("m", False, PERSONAL_ID, "person_unknown")):
+        with pytest.raises(YunkuError) as denied:
+            domain.assign_person(after, ME, kind, other, person_bound=bound)
+        assert denied.value.code == code
+    with pytest.raises(YunkuError):
+        domain.assign_person(given(DRAFTED), ME, KIND, "n", person_bound=True)
+    with pytest.raises(YunkuError):
+        domain.assign_person(after, STRANGER, PERSONAL_ID, "n", person_bound=True)
 
 
 @pytest.mark.parametrize("situation", [name for name in HISTORIES if name != "nothing"])

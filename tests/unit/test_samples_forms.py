@@ -31,8 +31,9 @@ def test_a_form_filled_in_is_true_and_would_be_green(code: str, seed: int) -> No
             printed = forms.printed(field.type, values[field.name], style)
             scored = light.Candidate(printed, 0.0, 0.0, 99.0)
             evidence[field.name] = light.Evidence((light.Reading(printed, 1.0, 0.0),), (scored,))
-    holder = light.Holder(COMPANY.uscc, COMPANY.name, (), values.get("id_no", ""))
-    outcome = light.decide(light.Inputs(kind, holder, values, frozenset(), frozenset(evidence), evidence))
+    own = frozenset(light.person_statements(kind, values))
+    holder = light.Holder(COMPANY.uscc, COMPANY.name)
+    outcome = light.decide(light.Inputs(kind, holder, values, frozenset(), frozenset(evidence), evidence, person_agrees=own))
     wrong = [one for one in outcome.fields if one.verdict not in (light.Verdict.MATCH, light.Verdict.NOT_COMPARED)]
     assert (outcome.light, wrong) == (light.Light.GREEN, [])
     assert [one for one in outcome.failures if not one.note] == []

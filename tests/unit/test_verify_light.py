@@ -26,6 +26,7 @@ from services.verify.light import (
     decide,
     fields_to_read,
     joined,
+    person_statements,
     unscored,
 )
 
@@ -179,6 +180,42 @@ def test_another_companys_certificate_is_red(name: str, value: str, reason: str)
     outcome = decide(inputs_of(LICENCE, {**LICENCE_FIELDS, name: value}))
     assert outcome.light is Light.RED
     assert [(f.reason, f.decisive) for f in outcome.failures] == [(reason, True)]
+
+
+PERSONS = catalogue.load().type("professional_title")
+PERSONS_FIELDS = {
+    "name": "王建国",
+    "id_no": "210102199003078515",
+    "title": "高级工程师",
+    "level": "副高级",
+    "speciality": "建筑施工",
+    "certificate_no": "LN20200001",
+    "issuing_authority": "辽宁省人力资源和社会保障厅",
+    "granted_on": "2020-05-01",
+}
+
+
+def test_a_persons_certificate_is_green_where_what_it_states_is_the_persons() -> None:
+    assert person_statements(PERSONS, PERSONS_FIELDS) == {
+        "name": ("person_name", "王建国"),
+        "id_no": ("person_id", "210102199003078515"),
+    }
+    whole = inputs_of(PERSONS, PERSONS_FIELDS, person_agrees=frozenset({"name", "id_no"}))
+    assert decide(whole).light is Light.GREEN
+    # A print without the number is the person's by the name alone; and what is declared absent can't be GREEN.
+    without = {name: value for name, value in PERSONS_FIELDS.items() if name != "id_no"}
+    absent = frozenset({"id_no"})
+    assert decide(inputs_of(PERSONS, without, absent=absent, person_agrees=frozenset({"name"}))).light is Light.YELLOW
+
+
+@pytest.mark.parametrize("agrees", [{"name"}, {"id_no"}, set()])
+def test_another_persons_certificate_is_red(agrees: set[str]) -> None:
+    outcome = decide(inputs_of(PERSONS, PERSONS_FIELDS, person_agrees=frozenset(agrees)))
+    assert outcome.light is Light.RED
+    told = {"name": "not_holder_person_name", "id_no": "not_holder_person_id"}
+    assert [(f.rule, f.fields, f.reason, f.decisive) for f in outcome.failures] == [
+        ("holder", (name,), told[name], True) for name in ("name", "id_no") if name not in agrees
+    ]
 
 
 # -- plausibility ------------------------------------------------------------------------------------------------------

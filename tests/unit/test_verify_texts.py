@@ -35,7 +35,7 @@ def test_every_reason_of_a_verdict_has_a_text() -> None:
     reasons |= {"match", "likely", "text_layer_differs", "lookalike"}
     assert {"illegible", "mismatch_part", "absent", "unmarked", "cannot_tell"} <= reasons
     reasons |= {f"rule_{rule}" for rule in _RULES}
-    reasons |= {f"not_holder_{one}" for one in ("company_name", "uscc", "person_id")}
+    reasons |= {f"not_holder_{one}" for one in ("company_name", "uscc", "person_id", "person_name")}
     findings = codes_in(r'Finding\(\s*"([a-z0-9_.]+)"', "kernel/values", "catalogue")
     assert Finding("uscc.check_digit").code in findings
     reasons |= {code.replace(".", "_") for code in findings}
