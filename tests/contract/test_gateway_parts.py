@@ -51,17 +51,17 @@ def line(kind: str, event_json: str, actor_kind: str = "service", actor_id: str 
 
 
 @pytest.mark.parametrize(
-    ("event", "actor"),
+    ("kind", "actor_id", "actor"),
     [
-        ('{"channel":"REVIEWER","reviewer_id":"a1","domain_id":"ln"}', ("account", "王")),
-        ('{"channel":"REVIEWER","reviewer_id":"a2","domain_id":"ln"}', ("account", "（已注销账号）")),
-        ('{"channel":"SYSTEM","reviewer_id":"ln","domain_id":"ln"}', ("domain_system", "辽宁领域")),
-        ('{"channel":"RULE","domain_id":"ln"}', ("service", "系统（推送服务）")),
-        ('{"domain_id":"ln"}', ("service", "系统（证照服务）")),
+        ("account", "a1", ("account", "王")),
+        ("account", "a2", ("account", "（已注销账号）")),
+        ("domain_system", "ln", ("domain_system", "辽宁领域")),
+        ("service", "push", ("service", "系统（推送服务）")),
+        ("service", "certificate", ("service", "系统（证照服务）")),
     ],
 )
-def test_a_review_is_its_reviewers(event: str, actor: tuple[str, str]) -> None:
-    told = line("ReviewRecorded", event).actor
+def test_actors_are_those_whom_the_log_names(kind: str, actor_id: str, actor: tuple[str, str]) -> None:
+    told = line("ReviewRecorded", '{"domain_id":"ln"}', kind, actor_id).actor
     assert (told.kind, told.name) == actor
 
 
