@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any, BinaryIO, Final
@@ -55,6 +55,14 @@ class RemotePersons:
         stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
         answer = await stub.CheckPerson(subject_pb2.CheckPersonRequest(person_id=person_id, subject_id=subject_id))
         return bool(answer.bound)
+
+    async def agreeing(self, person_id: str, subject_id: str, names: Sequence[str]) -> set[str]:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        statements = [subject_pb2.PersonStatement(field=name, kind="person_name", value=name) for name in names]
+        answer = await stub.CheckPerson(
+            subject_pb2.CheckPersonRequest(person_id=person_id, subject_id=subject_id, statements=statements)
+        )
+        return set(answer.agreeing) if answer.bound else set()
 
     async def named(self, subject_id: str, name: str) -> dict[str, bool]:
         stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")

@@ -58,7 +58,7 @@ async def build(runtime: Runtime[Settings]) -> None:
     runtime.add_background("reminder", reminder.run, max_silence=60 + settings.expiry_look_seconds)
     runtime.rpc.register(service_pb2_grpc.add_CertificateServiceServicer_to_server, rpc.CertificateService(log, handlers, take_overs))
     runtime.rpc.register(
-        performance_pb2_grpc.add_PerformanceServiceServicer_to_server, performance_rpc.PerformanceService(log, performances)
+        performance_pb2_grpc.add_PerformanceServiceServicer_to_server, performance_rpc.PerformanceService(log, performances, persons)
     )
 
     transfers = adapters.ObjectTransfers(runtime.object_store())

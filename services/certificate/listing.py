@@ -198,6 +198,11 @@ def of_person(subject_id: str, person_id: str) -> tuple[ColumnElement[bool], ...
     return row.subject_id == subject_id, row.words.bool_op("@>")(_words([word(subject_id, f"person_id={person_id}")]))
 
 
+def has(subject_id: str, name: str, value: str) -> ColumnElement[bool]:
+    """The subject's rows that have the value in one of the filters."""
+    return certificates.c.words.bool_op("@>")(_words([word(subject_id, f"{name}={value}")]))
+
+
 def _words(words: Iterable[int]) -> ColumnElement[Any]:
     return cast(array(list(dict.fromkeys(words))), ARRAY(BigInteger))
 

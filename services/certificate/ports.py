@@ -1,6 +1,6 @@
 """What the certificate service needs of others, as it needs it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import BinaryIO, Protocol
 from uuid import UUID
@@ -24,6 +24,9 @@ class Persons(Protocol):
 
     async def bound(self, person_id: str, subject_id: str) -> bool:
         """Whether the subject employs the person now."""
+
+    async def agreeing(self, person_id: str, subject_id: str, names: Sequence[str]) -> set[str]:
+        """Those of ``names`` that are the person's, as far as the subject employs the person now."""
 
     async def named(self, subject_id: str, name: str) -> dict[str, bool]:
         """The subject's persons of exactly this name, by id: whether it employs them now."""

@@ -1134,6 +1134,13 @@ class PerformancePage(Answer):
     next_cursor: str | None
 
 
+class PersonPerformancePage(Answer):
+    """业绩信息 of a person: what names the person as manager, once both are approved."""
+
+    items: list[PerformanceSummary]
+    next_cursor: str | None
+
+
 class ContractChangePage(Answer):
     items: list[ContractChange]
     next_cursor: str | None

@@ -10,7 +10,7 @@ from PIL import Image
 from infra.testing import RunningSuite
 from samples import pdf
 from samples.scene import Scene
-from tests.e2e.http_world import Api, Json, World, eventually
+from tests.e2e.http_world import Api, Json, World, eventually, id_number
 
 BASE = "/api/v1/performances"
 INFORMATION = {
@@ -35,7 +35,10 @@ def named(api: Api) -> str:
     return name
 
 
-def papers(holder: str) -> dict[str, dict[str, str]]:
+MANAGER = "欧阳建业"
+
+
+def papers(holder: str, manager: str = "王建国") -> dict[str, dict[str, str]]:
     """What the three required materials state where everything agrees."""
     return {
         "bid_award_notice": {
@@ -44,7 +47,7 @@ def papers(holder: str) -> dict[str, dict[str, str]]:
             "tenderee": "沈阳市和平区城市建设局",
             "winner": holder,
             "award_price": "1200万元",
-            "project_manager": "王建国",
+            "project_manager": manager,
             "scale": "12000平方米",
             "issued_on": "2022-03-01",
         },
@@ -53,7 +56,7 @@ def papers(holder: str) -> dict[str, dict[str, str]]:
             "employer": "沈阳市和平区城市建设局",
             "contractor": holder,
             "contract_price": "12000000元",
-            "project_manager": "王建国",
+            "project_manager": manager,
             "location": "沈阳市和平区",
             "scope": "土建及安装",
             "signed_on": "2022年3月20日",
@@ -63,7 +66,7 @@ def papers(holder: str) -> dict[str, dict[str, str]]:
             "employer": "沈阳市和平区城市建设局",
             "designer": "辽宁设计院",
             "contractor": holder,
-            "project_manager": "王建国",
+            "project_manager": manager,
             "actual_start": "2022-04-01",
             "accepted_on": "2023-10-30",
             "conclusion": "合格",
@@ -215,6 +218,25 @@ def proved(world: World, api: Api, performance: str, kind: str, stated: dict[str
     return path
 
 
+def employed(world: World, api: Api, reviewer: Api) -> str:
+    """The manager, whose basic information is approved; the id."""
+    number = id_number()
+    asked = {"source": "typed", "name": MANAGER, "id_no": number, "bound_on": "2020-01-05"}
+    person = str(api.ask("POST", "/api/v1/persons", 201, json=asked)["id"])
+    stated = {"name": MANAGER, "id_no": number, "issuing_authority": "沈阳市公安局", "valid_term": "2020.01.05-2040.01.05"}
+    document, marks = printed(world, "personal_id", stated)
+    path = f"/api/v1/certificates/{world.draft(api, type='personal_id', person_id=person, fields=stated)['id']}"
+    api.ask("PUT", f"{path}/document", 202, files={"file": ("身份证.pdf", document, "application/pdf")})
+    api.ask("PUT", f"{path}/marks", json={"marks": marks})
+    assert world.verified(api, path)["light"] in ("GREEN", "YELLOW")
+    world.sealed(api, path)
+    api.ask("POST", f"{path}/submission")
+    push = api.ask("POST", f"{path}/pushes", 201, json={"domain": world.demo["reviewer"]["domain"]})
+    approve(reviewer, f"/api/v1/reviews/{push['id']}")
+    eventually(lambda: [one for one in api.ask("GET", path)["pushes"] if one["state"] == "approved"])
+    return person
+
+
 def approve(reviewer: Api, review: str) -> None:
     eventually(lambda: reviewer.send("GET", review).status_code == 200)
     if reviewer.ask("GET", review)["state"] == "pending":  # GREEN ones may be approved by rule
@@ -223,8 +245,9 @@ def approve(reviewer: Api, review: str) -> None:
 
 def test_submitted_pushed_and_changed_as_a_whole(world: World) -> None:
     api, reviewer = world.operator(), world.reviewer()
-    stated = papers(named(api))
+    stated = papers(named(api), MANAGER)
     stated["construction_contract"]["contract_price"] = "13000000元"
+    person, namesake = employed(world, api, reviewer), world.employee(world.company(), name=MANAGER)
     performance = world.performance(api, **INFORMATION)["id"]
     path = f"{BASE}/{performance}"
     own = {kind: proved(world, api, performance, kind, fields) for kind, fields in list(stated.items())[:2]}
@@ -285,6 +308,20 @@ def test_submitted_pushed_and_changed_as_a_whole(world: World) -> None:
     for one in push["materials"]:
         approve(reviewer, f"/api/v1/reviews/{one['push_id']}")
     eventually(lambda: api.ask("GET", f"{path}/pushes")["items"][0]["state"] == "approved")
+
+    # It is the manager's now, and nobody else's; unbound, the company sees it there no more.
+    tied = f"/api/v1/persons/{person}"
+    assert [one["id"] for one in api.ask("GET", f"{tied}/performances")["items"]] == [performance]
+    assert api.ask("GET", f"{tied}/awards")["items"] == []
+    api.refused("GET", f"/api/v1/persons/{namesake['id']}/performances", 404, "not_found")
+    world.company().refused("GET", f"{tied}/performances", 404, "not_found")
+    another = world.employee(api, name=MANAGER)["id"]
+    for one in (another, person):  # two of one name, and no number that tells them apart
+        assert api.ask("GET", f"/api/v1/persons/{one}/performances")["items"] == []
+    api.ask("POST", f"/api/v1/persons/{another}/unbinding")
+    assert [one["id"] for one in api.ask("GET", f"{tied}/performances")["items"]] == [performance]
+    api.ask("POST", f"{tied}/unbinding")
+    assert api.ask("GET", f"{tied}/performances")["items"] == []
     assert [one["type"] for one in api.ask("GET", f"{path}/history")["items"]] == [
         "PerformanceDrafted",
         "PerformanceSubmitted",

@@ -6,17 +6,19 @@ from uuid import UUID
 
 from google.protobuf.json_format import MessageToJson
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
-from yunku.certificate.v1 import performance_pb2, types_pb2
+from yunku.certificate.v1 import performance_pb2, service_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
 
 import catalogue
 from kernel.context import Caller
 from kernel.errors import YunkuError
 from kernel.eventlog.sql import render
-from kernel.eventlog.store import EventLog
+from kernel.eventlog.store import Connection, EventLog
+from services.certificate import listing
 from services.certificate.domain import DISCARDED, DRAFT, SUBMITTED
-from services.certificate.performances import domain, materials
+from services.certificate.performances import domain, materials, ties
 from services.certificate.performances.handlers import performance_id
+from services.certificate.ports import Persons
 from services.certificate.queries import changes_between
 from services.certificate.tables import certificates, performances
 
@@ -93,6 +95,70 @@ async def find(log: EventLog, request: performance_pb2.ListPerformancesRequest, 
         for row in rows[:limit]
     ]
     return performance_pb2.ListPerformancesResponse(items=items, next_cursor=items[-1].performance.id if len(rows) > limit else "")
+
+
+async def performances_of(
+    log: EventLog, persons: Persons, person_id: str, caller: Caller
+) -> performance_pb2.ListPersonPerformancesResponse:
+    """业绩信息 of a person whom the caller's subject employs now, newest first."""
+    known = catalogue.load()
+    answer = performance_pb2.ListPersonPerformancesResponse()
+    for view, own, _ in await _tied(log, persons, person_id, caller.require_subject()):
+        rows = domain.table(known, view, [one for one in own if domain.is_material(known.performances, one.type)])
+        answer.items.add(performance=view, light=domain.light(known, rows))
+    return answer
+
+
+async def awards_of(log: EventLog, persons: Persons, person_id: str, caller: Caller) -> performance_pb2.ListPersonAwardsResponse:
+    """工程获奖 of a person: the approved awards of the person's performances, newest first."""
+    found = await _tied(log, persons, person_id, caller.require_subject())
+    awards = [one for _, own, name in found for one in ties.awards(own, name, materials.AWARD_TYPE)]
+    return performance_pb2.ListPersonAwardsResponse(items=sorted(awards, key=lambda one: one.id, reverse=True))
+
+
+async def _tied(
+    log: EventLog, persons: Persons, person_id: str, subject_id: str
+) -> list[tuple[performance_pb2.Performance, list[service_pb2.Certificate], str]]:
+    """(performance, its certificates, the manager's name) of every performance that is the person's (``ties``).
+
+    Of several employed persons of one name it is the one who holds the certificate whose number the contract names.
+    """
+    known = catalogue.load()
+    naming = (known.performances.contract, known.performances.change)
+    async with log.pool.connection() as connection:
+        contracts: dict[str, list[service_pb2.Certificate]] = {}
+        for one in await _certificates(connection, subject_id, certificates.c.type.in_(naming)):
+            contracts.setdefault(one.performance_id, []).append(one)
+        held = await _certificates(connection, subject_id, listing.has(subject_id, "person_id", person_id))
+    held = [one for one in held if one.person_id == person_id]
+    if not any(known.type(one.type).revisable and ties.approving(one) for one in held):
+        return []  # the person's basic information isn't approved
+    managers = {number: ties.manager(known, own) for number, own in contracts.items()}
+    agreeing = await persons.agreeing(person_id, subject_id, sorted({name for name in managers.values() if name}))
+    of_one_name = {name: {one for one, bound in (await persons.named(subject_id, name)).items() if bound} for name in agreeing}
+    mine = {
+        number
+        for number, name in managers.items()
+        if name in agreeing and (of_one_name[name] == {person_id} or ties.holds_number(held, ties.manager_number(known, contracts[number])))
+    }
+    found = []
+    async with log.pool.connection() as connection:
+        own_of: dict[str, list[service_pb2.Certificate]] = {}
+        for one in await materials.certificates_of(connection, subject_id, mine):
+            own_of.setdefault(one.performance_id, []).append(one)
+        for number in sorted(mine, reverse=True):
+            view = await materials.read(connection, number)
+            if view is not None and ties.approved(known, view, own_of.get(number, [])):
+                found.append((view, own_of[number], managers[number]))
+    return found
+
+
+async def _certificates(connection: Connection, subject_id: str, *conditions: ColumnElement[bool]) -> list[service_pb2.Certificate]:
+    statement = select(certificates.c.certificate).where(
+        certificates.c.subject_id == subject_id, certificates.c.state == SUBMITTED, *conditions
+    )
+    rows = await (await connection.execute(*render(statement))).fetchall()
+    return [service_pb2.Certificate.FromString(bytes(row[0])) for row in rows]
 
 
 async def history(log: EventLog, text: str, caller: Caller) -> performance_pb2.GetPerformanceHistoryResponse:

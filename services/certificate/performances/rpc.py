@@ -8,14 +8,16 @@ from kernel import context
 from kernel.eventlog.store import EventLog
 from services.certificate.performances import queries
 from services.certificate.performances.handlers import Handlers, today
+from services.certificate.ports import Persons
 
 
 class PerformanceService(performance_pb2_grpc.PerformanceServiceServicer):
     """Answers ``yunku.certificate.v1.PerformanceService``."""
 
-    def __init__(self, log: EventLog, handlers: Handlers) -> None:
+    def __init__(self, log: EventLog, handlers: Handlers, persons: Persons) -> None:
         self._log = log
         self._handlers = handlers
+        self._persons = persons
 
     async def DraftPerformance(self, request: performance_pb2.DraftPerformanceRequest, _: Any) -> performance_pb2.DraftPerformanceResponse:
         return await self._handlers.draft(request)
@@ -65,3 +67,11 @@ class PerformanceService(performance_pb2_grpc.PerformanceServiceServicer):
         self, request: performance_pb2.GetPerformanceHistoryRequest, _: Any
     ) -> performance_pb2.GetPerformanceHistoryResponse:
         return await queries.history(self._log, request.performance_id, context.current().caller)
+
+    async def ListPersonPerformances(
+        self, request: performance_pb2.ListPersonPerformancesRequest, _: Any
+    ) -> performance_pb2.ListPersonPerformancesResponse:
+        return await queries.performances_of(self._log, self._persons, request.person_id, context.current().caller)
+
+    async def ListPersonAwards(self, request: performance_pb2.ListPersonAwardsRequest, _: Any) -> performance_pb2.ListPersonAwardsResponse:
+        return await queries.awards_of(self._log, self._persons, request.person_id, context.current().caller)

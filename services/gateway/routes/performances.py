@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from yunku.certificate.v1 import performance_pb2, types_pb2
+from yunku.subject.v1 import service_pb2 as subject_pb2
 
-from services.gateway import models, render_performances
+from services.gateway import models, render, render_performances
 from services.gateway.means import Means, means_of
 from services.gateway.preconditions import ExpectedVersion, etag
-from services.gateway.render import history_item
 from services.gateway.replies import problems, reply
 from services.gateway.routes import API
 from services.gateway.routes.certificates import Cursor, Filter, Id, Limit, account_names, cursor_number, domain_names
@@ -176,7 +176,7 @@ async def get_performance_history(
         account_names(means, {one.actor_id for one in shown if one.actor_kind == "account"}),
         domain_names(means, any(one.type == "PerformancePushRequested" for one in shown)),
     )
-    items = [history_item(one, names, domains, "", masked=False) for one in shown]
+    items = [render.history_item(one, names, domains, "", masked=False) for one in shown]
     return reply(request, models.HistoryPage(items=items, next_cursor=str(shown[-1].number) if len(later) > limit else None))
 
 
@@ -196,3 +196,24 @@ def _whole(request: Request, view: performance_pb2.PerformanceView, status: int 
     materials = sum(row.certificate.revision for row in view.materials)
     revision = view.performance.revision + materials + sum(made.certificate.revision for made in view.changes)
     return reply(request, shown, status, etag=etag(view.performance.version, revision), headers=headers)
+
+
+@router.get("/persons/{person_id}/performances", response_model=models.PersonPerformancePage, responses=problems(401, 403))
+async def list_person_performances(request: Request, person_id: Id, who: Session) -> Response:
+    """业绩信息 of an employed person: the approved performances whose contract names the person as manager, once the person's basic
+    information is approved too."""
+    means = means_of(request)
+    await means.services.subject.GetPerson(subject_pb2.GetPersonRequest(person_id=person_id))
+    found = await means.services.performance.ListPersonPerformances(performance_pb2.ListPersonPerformancesRequest(person_id=person_id))
+    items = [render_performances.summary(one.performance, one.light) for one in found.items]
+    return reply(request, models.PersonPerformancePage(items=items, next_cursor=None))
+
+
+@router.get("/persons/{person_id}/awards", response_model=models.CertificatePage, responses=problems(401, 403))
+async def list_person_awards(request: Request, person_id: Id, who: Session) -> Response:
+    """工程获奖 of an employed person: the approved awards of the person's performances."""
+    means = means_of(request)
+    await means.services.subject.GetPerson(subject_pb2.GetPersonRequest(person_id=person_id))
+    found = await means.services.performance.ListPersonAwards(performance_pb2.ListPersonAwardsRequest(person_id=person_id))
+    items = [render.summary(one, expiring_days=means.settings.expiring_days) for one in found.items]
+    return reply(request, models.CertificatePage(items=items, next_cursor=None))
