@@ -300,6 +300,12 @@ def test_submitted_pushed_and_changed_as_a_whole(world: World) -> None:
     assert (second["unique_code"], len(second["accepted"]["materials"])) == (told["unique_code"], 4)
     assert second["accepted"]["confirmed"] == []
 
+    # A pending push is taken back whole.
+    asked = {"domain": world.demo["domains"][-1]["id"]}
+    taken_back = api.ask("POST", f"{path}/pushes", 201, json=asked)["id"]
+    api.ask("DELETE", f"{path}/pushes/{taken_back}", 202)
+    eventually(lambda: api.ask("GET", f"{path}/pushes")["items"][0]["state"] == "withdrawn")
+
     # Pushed in one go; approved once all are.
     domain = world.demo["reviewer"]["domain"]
     push = api.ask("POST", f"{path}/pushes", 201, json={"domain": domain})
@@ -307,7 +313,7 @@ def test_submitted_pushed_and_changed_as_a_whole(world: World) -> None:
     api.refused("POST", f"{path}/pushes", 409, "push_exists", "/domain", json={"domain": domain})
     for one in push["materials"]:
         approve(reviewer, f"/api/v1/reviews/{one['push_id']}")
-    eventually(lambda: api.ask("GET", f"{path}/pushes")["items"][0]["state"] == "approved")
+    eventually(lambda: api.ask("GET", f"{path}/pushes")["items"][-1]["state"] == "approved")
 
     # It is the manager's now, and nobody else's; unbound, the company sees it there no more.
     tied = f"/api/v1/persons/{person}"
@@ -330,5 +336,6 @@ def test_submitted_pushed_and_changed_as_a_whole(world: World) -> None:
         "PerformanceReopeningAbandoned",
         "PerformanceReopened",
         "PerformanceSubmitted",
+        "PerformancePushRequested",
         "PerformancePushRequested",
     ]

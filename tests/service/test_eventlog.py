@@ -275,6 +275,55 @@ async def test_streams_that_meet_in_many_commands_lose_nothing(database: Databas
     assert sorted(event.data.name for event in await log.read_stream(shared)) == [str(number) for number in range(8)]
 
 
+def two_renamed(log: EventLog, streams: tuple[UUID, UUID], calling: CallContext) -> Any:
+    """Renames two streams as one command; the answer is the sum of their versions."""
+
+    async def work(transaction: Transaction) -> kernel_pb2.ReadLogResponse:
+        changed = [
+            await log.execute(NAMED, one, lambda s: [renamed(str(s.changes))], calling, transaction=transaction) for one in streams
+        ]
+        return kernel_pb2.ReadLogResponse(last_position=sum(one.version for one in changed))
+
+    return log.together(calling, kernel_pb2.ReadLogResponse, work)
+
+
+async def test_what_happens_together_happens_once_and_has_one_answer(database: Database) -> None:
+    streams = (uuid7(), uuid7())
+    answers = await asyncio.gather(*(two_renamed(database.log, streams, context("k1")) for _ in range(6)))
+    assert {answer.last_position for answer in answers} == {2}
+    assert [len(await database.log.read_stream(one)) for one in streams] == [1, 1]
+    with pytest.raises(YunkuError, match="idempotency_key_reused"):
+        await two_renamed(database.log, streams, context("k1", b"other"))
+
+
+async def test_what_happens_together_meets_other_writers(database: Database) -> None:
+    streams = (uuid7(), uuid7())
+    elsewhere = EventLog(database.pool, "subject", TYPES)
+    alone = [log.execute(NAMED, streams[1], lambda s: [renamed("x")], context()) for log in (database.log, elsewhere) for _ in range(4)]
+    both = [two_renamed(log, streams, context()) for log in (database.log, elsewhere) for _ in range(4)]
+    await asyncio.gather(*alone, *both)
+    assert [(await elsewhere.load(NAMED, one)).version for one in streams] == [8, 16]
+    assert [event.computed_hash() == event.hash for event in await elsewhere.read_stream(streams[1])] == [True] * 16
+
+
+async def test_what_is_refused_midway_leaves_nothing_of_what_came_before(database: Database) -> None:
+    first, second = uuid7(), uuid7()
+
+    def refuse(state: Named) -> list[Message]:
+        raise YunkuError("wrong_state")
+
+    async def work(transaction: Transaction) -> kernel_pb2.ReadLogResponse:
+        await database.log.execute(NAMED, first, lambda s: [registered("x")], context(), transaction=transaction)
+        await database.log.execute(NAMED, second, refuse, context(), transaction=transaction)
+        return kernel_pb2.ReadLogResponse()
+
+    with pytest.raises(YunkuError, match="wrong_state"):
+        await database.log.together(context("k3"), kernel_pb2.ReadLogResponse, work)
+    async with database.pool.connection() as connection:
+        counts = await (await connection.execute("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM commands)")).fetchone()
+    assert counts == (0, 0)
+
+
 async def test_the_role_may_only_insert_and_select_the_record(database: Database) -> None:
     await database.log.execute(NAMED, uuid7(), lambda s: [registered("x")], context())
     for table in ("events", "log"):
