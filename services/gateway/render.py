@@ -632,14 +632,15 @@ def person_sections(counts: Sequence[service_pb2.CertificateCount]) -> models.Pe
 def _section(code: str, counts: Sequence[service_pb2.CertificateCount]) -> models.PersonSection:
     types = [one.code for one in catalogue.load().types if one.section == code]
     found = [one for one in counts if one.type in types]
-    lights = {name: sum(one.count for one in found if light(one.light) == name) for name in get_args(models.Light)}
+    entered = [one for one in found if one.state in ("submitted", "superseded")]
+    lights = {name: sum(one.count for one in entered if light(one.light) == name) for name in get_args(models.Light)}
     return models.PersonSection(
         code=word(code),
         label=texts.text(f"gateway.person_section.{code}"),
         automatic=not types,
         types=types,
         count=sum(one.count for one in found) if types else None,
-        submitted=sum(one.count for one in found if one.state in ("submitted", "superseded")) if types else None,
+        submitted=sum(one.count for one in entered) if types else None,
         lights=models.LightCounts(**lights) if types else None,
     )
 

@@ -232,7 +232,7 @@ def test_a_person_is_bound_by_the_confirmed_fields_of_a_document(world: World) -
     ]
     assert [one["count"] for one in sections] == [2, 0, 1, 1, 0, 0, None, None, 0, 0]
     assert [one["code"] for one in sections if one["automatic"]] == ["performance", "award"]
-    assert (sections[2]["lights"]["NONE"], sections[2]["submitted"], len(sections[5]["types"])) == (1, 0, 3)
+    assert (sections[2]["lights"]["NONE"], sections[2]["submitted"], len(sections[5]["types"])) == (0, 0, 3)
     listed = api.ask("GET", "/api/v1/certificates", params={"person_id": made["id"], "type": "professional_title"})["items"]
     assert [one["id"] for one in listed] == [title]
     other.refused("GET", f"{PERSONS}/{made['id']}/sections", 404, "not_found")
