@@ -72,7 +72,12 @@ PROFILE: Mapping[str, object] = {
     "founded_on": "2008-05-12",
     "business_types": ["CONSTRUCTION", "SUPERVISION"],
 }
-PERSONS: tuple[Person, ...] = ()
+PERSONS = (
+    Person("wang", "王建国", date(1981, 5, 6), "项目经理"),
+    Person("li", "李雪梅", date(1985, 11, 23), "项目总监"),
+    Person("zhao", "赵志强", date(1990, 2, 14), "专职安全员"),
+    Person("chen", "陈立新", date(1978, 8, 30), "造价工程师", unbound=True),
+)
 
 ROAD = "沈阳市浑南区创新路道路改造工程施工一标段"
 PARK = "沈阳市和平区滨河公园改造工程监理标段"
@@ -128,6 +133,7 @@ def entries(today: date, company: str) -> tuple[Entry, ...]:
     return (
         *_basic(),
         *_qualifications(soon, past),
+        *_persons(),
         *_certifications(),
         *_performances(company),
         *_operations(),
@@ -166,6 +172,28 @@ def _qualifications(soon: str, past: str) -> tuple[Entry, ...]:
         Entry(
             "safety", "safety_production_license", stated={"valid_term": f"2023-12-20/{soon}", "issued_on": "2023-12-20"}, push="pending"
         ),
+    )
+
+
+def _persons() -> tuple[Entry, ...]:
+    return (
+        Entry("wang-id", "personal_id", mode="SMART", push="approved", person="wang"),
+        Entry("wang-insurance", "personal_social_insurance", person="wang"),
+        Entry("wang-title", "professional_title", person="wang"),
+        Entry("wang-constructor", "registered_constructor", push="approved", person="wang"),
+        Entry("wang-safety", "safety_assessment_certificate", person="wang"),
+        Entry("wang-honour", "personal_honour", "YELLOW", person="wang"),
+        Entry("wang-ability", "ability_evaluation", person="wang"),
+        Entry("li-id", "personal_id", person="li"),
+        Entry("li-supervisor", "registered_supervisor", "YELLOW", person="li"),
+        Entry("li-title", "professional_title", "RED", "draft", person="li"),
+        Entry("zhao-id", "personal_id", "YELLOW", person="zhao"),
+        Entry("zhao-training", "site_training_certificate", person="zhao"),
+        Entry("zhao-electrician", "special_operation_certificate", person="zhao"),
+        Entry("zhao-crane", "construction_special_operation_certificate", person="zhao"),
+        Entry("zhao-lift", "special_equipment_certificate", "YELLOW", "supplement", person="zhao"),
+        Entry("chen-id", "personal_id", person="chen"),
+        Entry("chen-cost-engineer", "registered_cost_engineer", person="chen"),
     )
 
 
