@@ -69,6 +69,19 @@ class RemotePersons:
         answer = await stub.FindPersons(subject_pb2.FindPersonsRequest(subject_id=subject_id, name=name))
         return {one.person_id: one.bound for one in answer.persons}
 
+    async def identity(self, person_id: str) -> tuple[str, str]:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        try:
+            person = (await stub.GetPerson(subject_pb2.GetPersonRequest(person_id=person_id))).person
+        except YunkuError as refused:
+            if refused.code == "not_found":
+                raise YunkuError("person_unknown", field="/person_id") from None
+            raise
+        # Of whom it employs no more, a company is told masked numbers: nothing to ask the platform with.
+        if person.state != "bound":
+            raise YunkuError("person_unknown", field="/person_id")
+        return person.name, person.number
+
 
 class RemoteInspector:
     """The ocr service's sandbox."""

@@ -51,7 +51,7 @@ async def build(runtime: Runtime[Settings]) -> None:
         answer_bytes=settings.national_platform_answer_bytes,
     )
     runtime.on_stop(platform.close)
-    take_overs = TakeOvers(log, subjects, platform)
+    take_overs = TakeOvers(log, subjects, persons, platform)
     locker = Locker(log, adapters.ObjectVault(runtime.object_store()), timedelta(days=runtime.settings.document_retention_days))
     runtime.add_background("locker", locker.run)
     reminder = Reminder(log, settings.expiry_notice_days, settings.expiry_look_seconds, utc_now)

@@ -31,6 +31,9 @@ class Persons(Protocol):
     async def named(self, subject_id: str, name: str) -> dict[str, bool]:
         """The subject's persons of exactly this name, by id: whether it employs them now."""
 
+    async def identity(self, person_id: str) -> tuple[str, str]:
+        """Name and ID number of a person whom the caller's subject employs now; ``person_unknown`` of anybody else."""
+
 
 class Inspector(Protocol):
     """Looks into uploaded objects without trusting them."""

@@ -14,7 +14,7 @@ from kernel.errors import FieldError, YunkuError
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import Connection, EventLog, Transaction
 from services.certificate import domain, takeover
-from services.certificate.ports import Platform, Subjects
+from services.certificate.ports import Persons, Platform, Subjects
 from services.certificate.projections import CERTIFICATE, view_of
 from services.certificate.tables import taken_over
 
@@ -24,9 +24,10 @@ MAX_ITEMS: Final = 100
 class TakeOvers:
     """What can be taken over for the caller's subject, and taking it over. What the platform says is asked anew each time."""
 
-    def __init__(self, log: EventLog, subjects: Subjects, platform: Platform) -> None:
+    def __init__(self, log: EventLog, subjects: Subjects, persons: Persons, platform: Platform) -> None:
         self._log = log
         self._subjects = subjects
+        self._persons = persons
         self._platform = platform
 
     async def entries(self, request: service_pb2.ListPlatformEntriesRequest) -> service_pb2.ListPlatformEntriesResponse:
@@ -98,6 +99,8 @@ class TakeOvers:
                         mode=types_pb2.MODE_MANUAL,
                         fields=row.fields,
                         person_id=request.person_id,
+                        # Asked of the subject service above, before the number went to the platform.
+                        person_bound=bool(request.person_id),
                         provenance=listing.provenance(row),
                     ),
                     context,
@@ -111,9 +114,13 @@ class TakeOvers:
     async def _listing(
         self, kind: service_pb2.PlatformKind.ValueType, subject_id: str, person_id: str
     ) -> tuple[types_pb2.Holder, takeover.Listing]:
+        holder = await self._subjects.holder(subject_id)
+        if kind == service_pb2.PLATFORM_KIND_REGISTRATION:
+            name, number = await self._persons.identity(person_id)
+            answer = await self._platform.registrations(name, number, holder.name)
+            return holder, takeover.registrations(answer, catalogue.load(), name)
         if kind != service_pb2.PLATFORM_KIND_QUALIFICATION or person_id:
             raise YunkuError("value_invalid", field="/kind")
-        holder = await self._subjects.holder(subject_id)
         answer = await self._platform.qualifications(holder.uscc, holder.name)
         return holder, takeover.qualifications(answer, catalogue.load(), holder.uscc)
 

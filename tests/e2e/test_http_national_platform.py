@@ -95,3 +95,32 @@ def test_refusals_and_a_platform_that_is_away(world: World, platform: httpx.Clie
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "national_platform_unavailable", "77")
     platform.put("/dev/fault", json={"fault": "garbage"}).raise_for_status()
     api.refused("POST", f"{ROWS}/takeover", 503, "national_platform_unusable", json={"items": [rows[0]["id"]]})
+
+
+def test_a_persons_registrations_are_taken_over(world: World) -> None:
+    api, path = world.company(), "/api/v1/national-platform/registrations"
+    person = world.employee(api)
+    while person["id_no"].endswith("0"):  # of whom the counterpart knows nothing
+        person = world.employee(api)
+    asked = {"person_id": person["id"]}
+    rows = api.ask("GET", path, params=asked)["items"]
+    assert rows
+    assert all(row["fields"]["name"] == person["name"] and row["certificate_id"] is None for row in rows)
+    taken = api.ask("POST", f"{path}/takeover", params=asked, json={"items": [rows[0]["id"]]})["items"][0]
+    made = api.ask("GET", f"/api/v1/certificates/{taken['certificate']['id']}")
+    assert (made["type"], made["person_id"], made["state"], made["mode"], made["seal"], made["light"]) == (
+        rows[0]["type"],
+        person["id"],
+        "draft",
+        "MANUAL",
+        None,
+        "NONE",
+    )
+    assert made["provenance"]["source"] == "national_platform/registrations"
+    assert person["id_no"] not in str(made)
+    again = api.ask("POST", f"{path}/takeover", params=asked, json={"items": [rows[0]["id"]]})["items"][0]
+    assert (again["created"], again["certificate"]["id"]) == (False, made["id"])
+    assert api.ask("GET", path, params=asked)["items"][0]["certificate_id"] == made["id"]
+    # A stranger's person is as good as none.
+    world.company().refused("GET", path, 422, "person_unknown", "/person_id", params=asked)
+    api.refused("GET", path, 422, "person_unknown", "/person_id", params={"person_id": "nonsense"})
