@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import samples
 from infra.testing import RunningSuite
 from samples import forms
 from samples.facts import make_company
-from tests.e2e.http_world import Api, Json, World, eventually, id_number
+from tests.e2e.http_world import Api, Json, World, eventually
 
 CERTIFICATES = "/api/v1/certificates"
 #: The six certificates of 企业基本信息, as the figure in 四 (一) 2 lists them.
@@ -64,7 +65,7 @@ class Walk:
         own = self.api.ask("GET", f"/api/v1/subjects/{self.api.subject_id}")
         self.name, self.uscc = own["name"], own["uscc"]
         company = make_company(random.Random(1))
-        self.company = type(company)(**{**vars_of(company), "name": self.name, "uscc": self.uscc})
+        self.company = replace(company, name=self.name, uscc=self.uscc)
         self.person: Json = {}
 
     def document(self, code: str, **stated: str) -> samples.Sample:
@@ -146,10 +147,6 @@ class Walk:
     def operations(self, path: str) -> list[str]:
         """The actions in the 操作记录."""
         return [one["action"] for one in self.api.ask("GET", f"{path}/history")["items"]]
-
-
-def vars_of(company: Any) -> Json:
-    return {name: getattr(company, name) for name in company.__dataclass_fields__}
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +302,7 @@ def test_3_3_1_a_person_and_their_id_document(walk: Walk) -> None:
     api = walk.api
     read = api.ask("POST", "/api/v1/persons", 201, json=walk.world.reading(name="孙读卡"))
     assert (read["source"], read["state"]) == ("reader", "bound")
-    typed = {"source": "typed", "name": "李建国", "id_no": id_number(), "phone": "13900000007", "position": "项目经理"}
+    typed = {"source": "typed", "name": "李建国", "id_no": forms.make_id(random.Random()), "phone": "13900000007", "position": "项目经理"}
     walk.person = api.ask("POST", "/api/v1/persons", 201, json=typed)
     row = next(one for one in api.ask("GET", "/api/v1/persons")["items"] if one["id"] == walk.person["id"])
     # Columns: 人员姓名, 身份证号, 手机号码 (masked), and whether bound.
@@ -350,7 +347,7 @@ def test_3_3_4_registrations_from_the_national_platform(walk: Walk) -> None:
 
 def test_3_3_another_persons_document_is_red(walk: Walk) -> None:
     """A document that isn't the person's (domain.md, "The light")."""
-    other = walk.api.ask("POST", "/api/v1/persons", 201, json={"source": "typed", "name": "周不同", "id_no": id_number()})
+    other = walk.api.ask("POST", "/api/v1/persons", 201, json={"source": "typed", "name": "周不同", "id_no": forms.make_id(random.Random())})
     document = walk.document("professional_title")
     path = walk.begin("professional_title", person_id=other["id"])
     walk.upload(path, document)
