@@ -15,7 +15,8 @@ import samples
 from infra.testing import RunningSuite
 from samples import forms
 from samples.facts import make_company
-from tests.e2e.http_world import Api, Json, World, eventually
+from tests.e2e.http_world import Api, Json, World, eventually, id_number
+from tests.id_reader import Card, SimulatedReader
 
 CERTIFICATES = "/api/v1/certificates"
 #: The six certificates of 企业基本信息, as the figure in 四 (一) 2 lists them.
@@ -301,9 +302,10 @@ def test_3_2_2_and_3_permits(walk: Walk, code: str) -> None:
 def test_3_3_1_a_person_and_their_id_document(walk: Walk) -> None:
     """(三) 【增加人员】; 1 人员基本信息: 个人证件 typed or by the reader; only 职务 is filled in above."""
     api = walk.api
-    read = api.ask("POST", "/api/v1/persons", 201, json=walk.world.reading(name="孙读卡"))
+    reading = SimulatedReader().read(Card("孙读卡", id_number()))
+    read = api.ask("POST", "/api/v1/persons", 201, json={"source": "reader", "reader": reading})
     assert (read["source"], read["state"]) == ("reader", "bound")
-    typed = {"source": "typed", "name": "李建国", "id_no": forms.make_id(random.Random()), "phone": "13900000007", "position": "项目经理"}
+    typed = {"source": "typed", "name": "李建国", "id_no": id_number(), "phone": "13900000007", "position": "项目经理"}
     walk.person = api.ask("POST", "/api/v1/persons", 201, json=typed)
     row = next(one for one in api.ask("GET", "/api/v1/persons")["items"] if one["id"] == walk.person["id"])
     # Columns: 人员姓名, 身份证号, 手机号码 (masked), and whether bound.
@@ -348,7 +350,7 @@ def test_3_3_4_registrations_from_the_national_platform(walk: Walk) -> None:
 
 def test_3_3_another_persons_document_is_red(walk: Walk) -> None:
     """A document that isn't the person's (domain.md, "The light")."""
-    other = walk.api.ask("POST", "/api/v1/persons", 201, json={"source": "typed", "name": "周不同", "id_no": forms.make_id(random.Random())})
+    other = walk.api.ask("POST", "/api/v1/persons", 201, json={"source": "typed", "name": "周不同", "id_no": id_number()})
     document = walk.document("professional_title")
     path = walk.begin("professional_title", person_id=other["id"])
     walk.upload(path, document)
