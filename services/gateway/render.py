@@ -2,7 +2,12 @@
 codes, null for what isn't there."""
 
 import json
+<<<<<<< HEAD
 from collections.abc import Iterable, Mapping, Sequence
+=======
+import re
+from collections.abc import Iterable, Mapping
+>>>>>>> f2aeaef (An ID number within a certificate's number is masked in lists like one by itself)
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
 from typing import Any, Final, get_args
@@ -17,13 +22,15 @@ from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
 from catalogue import CertificateType, listing
-from kernel import texts
+from kernel import texts, values
 from services.gateway import models
 
 #: Documents' dates are China's.
 CHINA: Final = timezone(timedelta(hours=8))
 #: Kinds of values (kernel.values) that are personal numbers, and how many characters of either end are shown.
 _PERSONAL: Final = {"id18": (4, 2), "phone": (3, 4)}
+#: An ID number (GB 11643) within another: 18 characters by themselves, with a date of birth where it stands.
+_ID_WITHIN: Final = re.compile(r"(?<!\d)[1-9]\d{5}(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])\d{3}[\dX](?![\dX])")
 
 _LIGHTS: Final = {
     types_pb2.LIGHT_RED: "RED",
@@ -74,7 +81,10 @@ def mode(text: str) -> types_pb2.Mode.ValueType:
 
 
 def mask(kind: str, value: str) -> str:
-    """A personal number with its middle hidden; other kinds as they are."""
+    """A personal number with its middle hidden, also where it is part of a certificate's number (T and the ID number, TSG Z6001);
+    other kinds as they are."""
+    if kind == "certno":
+        return _ID_WITHIN.sub(lambda found: found.group() if values.checks("id18", found.group()) else mask("id18", found.group()), value)
     shown = _PERSONAL.get(kind)
     if shown is None or not value:
         return value

@@ -84,6 +84,9 @@ def test_summaries_are_filled() -> None:
         ("phone", "1380", "****"),
         ("id18", "", ""),
         ("org", "13800001234公司", "13800001234公司"),
+        ("certno", "T11010519491231002X", "T1101************2X"),
+        ("certno", "T110105194912310021", "T110105194912310021"),  # its check digit says that it is no ID number
+        ("certno", "6222020200112233445", "6222020200112233445"),
     ],
 )
 def test_personal_numbers_are_masked_by_their_kind(kind: str, value: str, shown: str) -> None:
