@@ -2,12 +2,8 @@
 codes, null for what isn't there."""
 
 import json
-<<<<<<< HEAD
-from collections.abc import Iterable, Mapping, Sequence
-=======
 import re
-from collections.abc import Iterable, Mapping
->>>>>>> f2aeaef (An ID number within a certificate's number is masked in lists like one by itself)
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
 from typing import Any, Final, get_args
