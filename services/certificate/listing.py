@@ -68,6 +68,7 @@ def columns(view: service_pb2.Certificate) -> Mapping[str, Any]:
         "subject_id": view.holder.subject_id,
         "type": view.type,
         "state": view.state,
+        "light": view.light,
         "updated_at": view.updated_at.ToDatetime(UTC),
         "submitted_at": view.submitted_at.ToDatetime(UTC) if view.HasField("submitted_at") else _EPOCH,
         "dated": bool(view.valid_from or view.valid_until or view.endless),

@@ -68,13 +68,13 @@ def _of_performance(view: Any) -> Mapping[str, Any]:
     """By what a performance finds its certificates; all NULL for others. It has one living material of a kind (``material_slot``):
     the append itself refuses a second one, except a draft that is to follow the first."""
     if not view.performance_id:
-        return {"performance_id": None, "light": None, "followed": None, "material_slot": None}
+        return {"performance_id": None, "followed": None, "material_slot": None}
     living = view.state in (domain.DRAFT, domain.SUBMITTED)
     slot = None
     if living and performance_domain.single(catalogue.load().performances, view.type):
         follows = ":next" if view.supersedes and view.state == domain.DRAFT else ""
         slot = f"{view.performance_id}:{view.type}{follows}"
-    return {"performance_id": view.performance_id, "light": view.light, "followed": bool(view.successor_id), "material_slot": slot}
+    return {"performance_id": view.performance_id, "followed": bool(view.successor_id), "material_slot": slot}
 
 
 def performance_row(stream_id: UUID, state: performance_domain.State, version: int) -> Mapping[str, Any]:
@@ -144,7 +144,7 @@ CERTIFICATE: Final = Aggregate(
     evolve=domain.evolve,
     events=domain.EVENTS,
     projections=(
-        StateProjection(tables.certificates, version=6, row=certificate_row),
+        StateProjection(tables.certificates, version=7, row=certificate_row),
         StateProjection(tables.taken_over, version=1, row=taken_over_row),
         StateProjection(tables.expiries, version=1, row=expiry_row),
     ),

@@ -32,10 +32,11 @@ certificates = Table(
     Column("item", LargeBinary, nullable=False),
     Column("certificate", LargeBinary, nullable=False),
     Column("revision", Integer, nullable=False),
-    # Of a performance's certificates only: its id, the light, whether another follows or is being made to, and the one place that a
+    # The light as it is now (a yunku.certificate.v1.Light), for counting.
+    Column("light", Integer, nullable=False),
+    # Of a performance's certificates only: its id, whether another follows or is being made to, and the one place that a
     # material has (NULL where there may be several, or it isn't taken any more).
     Column("performance_id", Text),
-    Column("light", Integer),
     Column("followed", Boolean),
     Column("material_slot", Text),
     # An order each, within a subject. Ids are UUIDv7, so theirs is the order of making.

@@ -133,6 +133,9 @@ def rows(first: int, last: int) -> Iterator[tuple[Any, ...]]:
             # The whole, with its readings and verdicts, is kept out of line.
             "certificate": random_.randbytes(1800),
             "revision": 1,
+            "performance_id": None,
+            "followed": None,
+            "material_slot": None,
         }
         yield tuple(own[name] for name in names)
 

@@ -142,6 +142,7 @@ def test_each_submission_is_a_version_and_the_accepted_one_stands_meanwhile(worl
     basic = api.ask("GET", "/api/v1/completeness")["modules"][0]
     assert (basic["complete"], basic["missing"], basic["profile"]) == (True, [], "submitted")
     assert sum(basic["lights"].values()) == basic["states"]["submitted"] >= len(BASIC)
+    assert basic["lights"]["GREEN"] + basic["lights"]["YELLOW"] >= 3
     changing = api.ask("PUT", f"{path}/profile", json={"contact": "李四"})
     assert changing["profile"]["state"] == "changing"
     assert (changing["profile"]["fields"]["contact"], changing["profile"]["accepted"]["fields"]["contact"]) == ("李四", "王建国")
