@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import samples
-from infra.testing import RunningSuite
+from infra.testing import RunningSuite, running_suite
 from samples import forms
 from samples.facts import make_company
 from tests.e2e.http_world import Api, Json, World, eventually, id_number
@@ -148,6 +149,13 @@ class Walk:
     def operations(self, path: str) -> list[str]:
         """The actions in the 操作记录."""
         return [one["action"] for one in self.api.ask("GET", f"{path}/history")["items"]]
+
+
+@pytest.fixture(scope="module")
+def suite() -> Iterator[RunningSuite]:
+    """One of its own: the demo company begins with nothing."""
+    with running_suite("all") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

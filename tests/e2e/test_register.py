@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from demo.console import Console
 from demo.register import Register, run
-from infra.testing import RunningSuite
+from infra.testing import RunningSuite, running_suite
 from tests.e2e.http_world import World
 
 #: A draft, a submitted one whose push is rejected and appealed, an open supplement, a superseded one with its successor, one that has
@@ -20,6 +23,13 @@ PART = (
     "entry-report-old",
     "shareholder-b",
 )
+
+
+@pytest.fixture(scope="module")
+def suite() -> Iterator[RunningSuite]:
+    """One of its own: the demo company begins with nothing."""
+    with running_suite("all") as running:
+        yield running
 
 
 def seen(world: World, register: Register) -> dict[str, tuple[str, str, str, int]]:
