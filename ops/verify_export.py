@@ -1,8 +1,9 @@
 """Checks an export's archive offline: nothing of the suite is needed, only the file and the roots that seals are to be trusted by.
 
-What is checked: the archive is byte for byte what its own files give; the manifest names every file with its hash; each stream's hash chain
-recomputes from the stored bytes and lies below the log's head; what is shown of company, certificates and performances is the fold of their
-events; objects are what their names and the events say; each seal validates over exactly its document, certificate, version and company.
+What is checked: the archive is byte for byte what its own files give; the manifest names every file with its hash; each stream's hash
+chain recomputes from the stored bytes and lies below the log's head; what is shown of company, certificates and performances is the fold
+of their events; persons, whose events are no one company's, are what the manifest says and have the certificates of the archive; objects
+are what their names and the events say; each seal validates over exactly its document, certificate, version and company.
 """
 
 import hashlib
@@ -16,7 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
+from yunku.subject.v1 import persons_pb2
+from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
 from kernel import spreadsheets, topology
@@ -31,6 +35,7 @@ from services.signing import adapters as signing_adapters
 from services.signing import handlers as signing_handlers
 from services.signing.objects import ObjectMissing
 from services.signing.projections import SEAL
+from services.subject.projections import SUBJECT, message_of, versions_of
 
 _STREAM: Final = re.compile(r"events/([a-z]+)/([0-9a-f-]{36})\.jsonl")
 _CHUNK: Final = 256 * 1024
@@ -38,6 +43,7 @@ _CHUNK: Final = 256 * 1024
 _UNREADABLE: Final = (
     zipfile.BadZipFile,
     DecodeError,
+    json_format.Error,
     ValueError,
     LookupError,
     TypeError,
@@ -83,7 +89,7 @@ class Verifier:
         self._roots = roots
         self._expected = manifest_sha256
         self.findings: list[str] = []
-        self.counts = dict.fromkeys(("files", "streams", "events", "certificates", "objects", "seals"), 0)
+        self.counts = dict.fromkeys(("files", "streams", "events", "certificates", "persons", "objects", "seals"), 0)
 
     async def run(self) -> list[str]:
         """All checks; the findings."""
@@ -134,6 +140,7 @@ class Verifier:
     def _record(self, archive: zipfile.ZipFile, manifest: dict[str, Any], names: Mapping[str, container.Written]) -> None:
         subject_id = manifest["subject_id"]
         missing = set(manifest["missing"])
+        sections = record.Sections()
         with tempfile.TemporaryFile() as summary:
             summary.write(spreadsheets.table([record.head()]))
             shown: set[str] = set()
@@ -156,6 +163,7 @@ class Verifier:
                     self._same(archive, f"certificates/{stream_id}.json", record.message_bytes(view), shown)
                     if view.holder.subject_id != subject_id:
                         self.findings.append(f"{name}: is another company's")
+                    sections.add(view)
                     summary.write(spreadsheets.lines([record.row(view)]))
                     self.counts["certificates"] += 1
                 elif events[0].short_type == "PerformanceDrafted":
@@ -163,7 +171,12 @@ class Verifier:
                     self._same(archive, f"performances/{stream_id}.json", record.message_bytes(performance), shown)
                     if performance.holder.subject_id != subject_id:
                         self.findings.append(f"{name}: is another company's")
-            if manifest["catalogue_version"] == catalogue.load().version:
+            same_catalogue = manifest["catalogue_version"] == catalogue.load().version
+            for name in sorted(names):
+                if name.startswith(record.PERSONS):
+                    person = self._person(archive, name, sections if same_catalogue else None, shown)
+                    summary.write(spreadsheets.lines([record.person_row(person)]))
+            if same_catalogue:
                 summary.seek(0)
                 self._same(archive, record.SUMMARY, summary.read(), shown)
         for name in sorted(names):
@@ -218,12 +231,23 @@ class Verifier:
 
     def _subject(self, archive: zipfile.ZipFile, events: list[RecordedEvent]) -> None:
         """The company as its service showed it, at the version that it says."""
-        shown = json.loads(archive.read(record.SUBJECT))
-        (aggregate,) = (one for one in declared("subject").aggregates if one.name == "subject")
-        state = fold(aggregate, events[: shown.get("revision", shown["version"])]).state
-        told = (state.uscc, state.name, list(state.former_names), list(state.types))
-        if told != (shown["uscc"], shown["name"], shown.get("former_names", []), shown["types"]):
+        data = archive.read(record.SUBJECT)
+        events = events[: json.loads(data)["revision"]]
+        state = fold(SUBJECT, events).state
+        if data != record.subject_bytes(message_of(events[0].stream_id, state, len(events)), versions_of(events)):
             self.findings.append(f"{record.SUBJECT}: isn't what the events say")
+
+    def _person(self, archive: zipfile.ZipFile, name: str, sections: record.Sections | None, shown: set[str]) -> persons_pb2.Person:
+        """A person as the company saw them. No events stand behind it (they are other companies' too), only the manifest; but what is
+        said must be said in full, and the certificates of each section be those of the archive."""
+        told = json.loads(archive.read(name))
+        person = json_format.ParseDict(told["person"], persons_pb2.Person())
+        history = [json_format.ParseDict(one, subject_pb2.PersonHistoryItem()) for one in told["history"]]
+        if name != record.person_name(person.id):
+            self.findings.append(f"{name}: is another person")
+        self._same(archive, name, record.person_bytes(person, history, sections.of(person.id) if sections else told["sections"]), shown)
+        self.counts["persons"] += 1
+        return person
 
     def _object(self, name: str, key: str, names: Mapping[str, container.Written], missing: set[str]) -> None:
         if name in missing:

@@ -8,7 +8,6 @@ from io import BytesIO
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
-from google.protobuf.message import Message
 from minio import Minio
 from minio.commonconfig import COMPLIANCE
 from minio.error import S3Error
@@ -21,6 +20,7 @@ from yunku.push.v1 import service_pb2 as push_pb2
 from yunku.push.v1 import service_pb2_grpc as push_grpc
 from yunku.signing.v1 import service_pb2 as signing_pb2
 from yunku.signing.v1 import service_pb2_grpc as signing_grpc
+from yunku.subject.v1 import persons_pb2
 from yunku.subject.v1 import service_pb2 as subject_pb2
 from yunku.subject.v1 import service_pb2_grpc as subject_grpc
 
@@ -59,15 +59,18 @@ class RemotePersons:
     async def agreeing(self, person_id: str, subject_id: str, names: Sequence[str]) -> set[str]:
         stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
         statements = [subject_pb2.PersonStatement(field=name, kind="person_name", value=name) for name in names]
-        answer = await stub.CheckPerson(
-            subject_pb2.CheckPersonRequest(person_id=person_id, subject_id=subject_id, statements=statements)
-        )
+        answer = await stub.CheckPerson(subject_pb2.CheckPersonRequest(person_id=person_id, subject_id=subject_id, statements=statements))
         return set(answer.agreeing) if answer.bound else set()
 
     async def named(self, subject_id: str, name: str) -> dict[str, bool]:
         stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
         answer = await stub.FindPersons(subject_pb2.FindPersonsRequest(subject_id=subject_id, name=name))
         return {one.person_id: one.bound for one in answer.persons}
+
+    async def numbered(self, subject_id: str, number: str) -> list[str]:
+        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+        answer = await stub.FindPersons(subject_pb2.FindPersonsRequest(subject_id=subject_id, number=number))
+        return [one.person_id for one in answer.persons if one.bound]
 
     async def identity(self, person_id: str) -> tuple[str, str]:
         stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
@@ -166,6 +169,8 @@ class ObjectVault:
 
 TRANSFERS: Final = "transfers"
 _PIECE: Final = 256 * 1024
+#: Persons on a page: the most that the subject service gives.
+_PERSONS: Final = 200
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
 
 
@@ -237,10 +242,31 @@ class RemoteRecords:
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
 
-    async def subject(self, subject_id: str) -> Message:
-        stub = self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
-        shown: Message = (await stub.GetSubject(subject_pb2.GetSubjectRequest(subject_id=subject_id))).subject
+    def _subjects(self) -> Any:
+        return self._peers.stub(subject_grpc.SubjectServiceStub, "subject")
+
+    async def subject(self, subject_id: str) -> subject_pb2.Subject:
+        shown: subject_pb2.Subject = (await self._subjects().GetSubject(subject_pb2.GetSubjectRequest(subject_id=subject_id))).subject
         return shown
+
+    async def profile_versions(self, subject_id: str) -> list[subject_pb2.ProfileVersion]:
+        answer = await self._subjects().ListProfileVersions(subject_pb2.ListProfileVersionsRequest(subject_id=subject_id))
+        return list(answer.items)
+
+    async def person_ids(self) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = await self._subjects().ListPersons(subject_pb2.ListPersonsRequest(limit=_PERSONS, cursor=cursor))
+            found.extend(one.id for one in page.items)
+            cursor = page.next_cursor
+            if not cursor:
+                return found
+
+    async def person(self, person_id: str) -> tuple[persons_pb2.Person, list[subject_pb2.PersonHistoryItem]]:
+        shown = (await self._subjects().GetPerson(subject_pb2.GetPersonRequest(person_id=person_id))).person
+        told = await self._subjects().GetPersonHistory(subject_pb2.GetPersonHistoryRequest(person_id=person_id))
+        return shown, list(told.items)
 
     async def stream(self, service: str, stream_id: UUID) -> list[kernel_pb2.EventRecord]:
         stub = self._peers.stub(kernel_pb2_grpc.EventLogServiceStub, service)

@@ -65,7 +65,7 @@ async def build(runtime: Runtime[Settings]) -> None:
     limits, kept = Limits(unpacked=settings.import_unpacked_bytes), timedelta(days=settings.transfer_days)
     inspector = Remembering(adapters.RemoteInspector(runtime.peers))
     commands = Handlers(log, subjects, persons, inspector, adapters.RemoteSealer(runtime.peers), domains)
-    importer = Importer(log, commands, inspector, transfers, limits)
+    importer = Importer(log, commands, persons, inspector, transfers, limits)
     importing = JobWorker(log, imports, importer.carry_out, kind="import", passing=(), concurrency=1)
     log.on_append = waking(log, importing)
     exporter = Exporter(log, adapters.RemoteRecords(runtime.peers), transfers)

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 from uuid import UUID
 
-from google.protobuf.message import Message
 from yunku.certificate.v1 import service_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
+from yunku.subject.v1 import persons_pb2
+from yunku.subject.v1 import service_pb2 as subject_pb2
 
 from services.certificate.takeover import Answer
 
@@ -30,6 +31,9 @@ class Persons(Protocol):
 
     async def named(self, subject_id: str, name: str) -> dict[str, bool]:
         """The subject's persons of exactly this name, by id: whether it employs them now."""
+
+    async def numbered(self, subject_id: str, number: str) -> list[str]:
+        """The ids of the persons whom the subject employs now and whose ID document has this number, as somebody typed it."""
 
     async def identity(self, person_id: str) -> tuple[str, str]:
         """Name and ID number of a person whom the caller's subject employs now; ``person_unknown`` of anybody else."""
@@ -102,8 +106,17 @@ class Transfers(Protocol):
 class Records(Protocol):
     """What other services hold of a company."""
 
-    async def subject(self, subject_id: str) -> Message:
+    async def subject(self, subject_id: str) -> subject_pb2.Subject:
         """The company as its service shows it."""
+
+    async def profile_versions(self, subject_id: str) -> list[subject_pb2.ProfileVersion]:
+        """Every submission of its basic information, newest first."""
+
+    async def person_ids(self) -> list[str]:
+        """The persons whom the caller's subject employs or employed."""
+
+    async def person(self, person_id: str) -> tuple[persons_pb2.Person, list[subject_pb2.PersonHistoryItem]]:
+        """A person as the caller's subject sees them, and what happened between the two; ``not_found`` of anybody else."""
 
     async def stream(self, service: str, stream_id: UUID) -> list[kernel_pb2.EventRecord]:
         """A stream as it is stored, from its beginning; empty where there is none."""

@@ -1259,9 +1259,7 @@ class BoundPerson(Person):
 class PersonSection(Answer):
     """One tab of a person. Of an automatic one the entries are the company's performances and awards that name the person."""
 
-    code: Literal[
-        "basic", "insurance", "title", "registration", "post", "special_operation", "performance", "award", "honour", "ability"
-    ]
+    code: Literal["basic", "insurance", "title", "registration", "post", "special_operation", "performance", "award", "honour", "ability"]
     label: str = Field(description="Chinese")
     automatic: bool = Field(description="Its entries come about by themselves: `…/performances`, `…/awards`")
     types: list[str] = Field(description="The certificate types shown under it")
@@ -1496,16 +1494,18 @@ class ExportRequest(Body):
 class Export(Answer):
     id: str
     subject_id: str
-    state: Literal["waiting", "done", "expired"]
+    state: Literal["waiting", "done", "failed", "expired"]
     sha256: Sha256 | None = Field(description="Of the archive")
     size: int | None
     manifest_sha256: Sha256 | None = Field(description="Of the archive's manifest, which names everything else in it")
     certificates: int
+    persons: int
     objects: int
     events: int
     requested_at: Timestamp
     finished_at: Timestamp | None
     expires_at: Timestamp | None = Field(description="When the archive is dropped; it can be made again")
+    reason_code: str | None = Field(description="Why it failed; while it waits, why it was put off last")
 
 
 class ExportPage(Answer):

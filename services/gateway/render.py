@@ -787,20 +787,21 @@ def import_(one: transfer_pb2.Import) -> models.Import:
 
 
 def export(one: transfer_pb2.Export) -> models.Export:
-    made = one.HasField("finished_at")
     return models.Export(
         id=one.id,
         subject_id=one.subject_id,
         state=word(one.state),
         sha256=one.archive_sha256 or None,
-        size=one.archive_size if made else None,
+        size=one.archive_size or None,
         manifest_sha256=one.manifest_sha256 or None,
         certificates=one.certificates,
+        persons=one.persons,
         objects=one.objects,
         events=one.events,
         requested_at=moment(one.requested_at),
-        finished_at=moment(one.finished_at) if made else None,
+        finished_at=moment(one.finished_at) if one.HasField("finished_at") else None,
         expires_at=moment(one.expires_at) if one.HasField("expires_at") else None,
+        reason_code=one.reason or None,
     )
 
 

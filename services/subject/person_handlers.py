@@ -38,12 +38,6 @@ class Means:
     clock: Callable[[], datetime]
 
 
-def person_of(keyring: Keyring, kind: str, number: str) -> UUID:
-    """The person's id, which follows from kind and number of the ID document through a keyed digest: a second company that names
-    the same person meets the same stream, and nobody finds the number by trying."""
-    return ids.derived("person", keyring.index("person document", f"{kind}:{number}").hex())
-
-
 async def bind(means: Means, request: service_pb2.BindPersonRequest, context: CallContext) -> service_pb2.BindPersonResponse:
     """Binds a person to the caller's subject, or records a claim where that is asked for; see ``persons`` for the refusals."""
     subject_id = _acting(context)
@@ -65,7 +59,7 @@ async def bind(means: Means, request: service_pb2.BindPersonRequest, context: Ca
     details = None
     if request.source == "reader":
         details = persons.parse_reading(number, request.reading.details, request.reading.nonce, now)
-    person_id = person_of(means.keyring, kind, number)
+    person_id = person_queries.person_of(means.keyring, kind, number)
     key = await means.keyring.person(person_id)
     bound = events_pb2.PersonBound(
         person_id=str(person_id),

@@ -8,7 +8,7 @@ from uuid import UUID
 from yunku.kernel.v1 import kernel_pb2
 from yunku.subject.v1 import events_pb2, persons_pb2, service_pb2
 
-from kernel import values
+from kernel import ids, values
 from kernel.context import Caller
 from kernel.errors import YunkuError
 from kernel.eventlog.store import EventLog
@@ -122,8 +122,10 @@ async def find(log: EventLog, keyring: Keyring, request: service_pb2.ListPersons
 async def named(
     log: EventLog, keyring: Keyring, request: service_pb2.FindPersonsRequest, caller: Caller
 ) -> service_pb2.FindPersonsResponse:
-    """For services: the subject's persons of exactly this name, whether bound or not."""
+    """For services: the subject's persons of exactly this name, or of this document's number, whether bound or not."""
     _require_service(caller)
+    if request.number:
+        return await _numbered(log, keyring, request.subject_id, request.number)
     answer = service_pb2.FindPersonsResponse()
     after = _LAST
     while True:
@@ -134,14 +136,35 @@ async def named(
             employment = persons.Person(one).employment(request.subject_id)
             key = keyring.unwrap(person_id, bytes(wrapped))
             if employment is not None and _agrees("person", key.decrypt(employment.name, NAME), request.name):
-                answer.persons.add(
-                    person_id=str(person_id),
-                    bound=not employment.unbound_on,
-                    bound_on=employment.bound_on,
-                    unbound_on=employment.unbound_on,
-                )
+                answer.persons.append(_found(str(person_id), employment))
         if len(rows) < _BATCH:
             return answer
+
+
+async def _numbered(log: EventLog, keyring: Keyring, subject_id: str, text: str) -> service_pb2.FindPersonsResponse:
+    """The number leads to the id, so nobody's number is decrypted; documents of several kinds may have the same one."""
+    answer = service_pb2.FindPersonsResponse()
+    for kind in persons.DOCUMENT_KINDS:
+        try:
+            number = persons.parse_number(kind, text)
+            record, _, _ = await _read(log, keyring, str(person_of(keyring, kind, number)))
+        except YunkuError as refused:
+            if refused.code not in ("not_found", "value_invalid", "field_required"):
+                raise
+            continue
+        employment = persons.Person(record).employment(subject_id)
+        if employment is not None:
+            answer.persons.append(_found(record.person_id, employment))
+    return answer
+
+
+def _found(person_id: str, employment: persons_pb2.EmploymentRecord) -> service_pb2.FoundPerson:
+    return service_pb2.FoundPerson(
+        person_id=person_id,
+        bound=not employment.unbound_on,
+        bound_on=employment.bound_on,
+        unbound_on=employment.unbound_on,
+    )
 
 
 async def _page(log: EventLog, subject_id: str, state: str, after: tuple[datetime, UUID], limit: int) -> list[Any]:
@@ -332,6 +355,12 @@ def person(record: persons_pb2.PersonRecord, subject_id: str, revision: int, key
 def phone_of(employment: persons_pb2.EmploymentRecord, key: PersonKey) -> str:
     """The phone number that the company states, empty where it states none."""
     return key.decrypt(employment.phone, PHONE) if employment.HasField("phone") else ""
+
+
+def person_of(keyring: Keyring, kind: str, number: str) -> UUID:
+    """The person's id, which follows from kind and number of the ID document through a keyed digest: a second company that names
+    the same person meets the same stream, and nobody finds the number by trying."""
+    return ids.derived("person", keyring.index("person document", f"{kind}:{number}").hex())
 
 
 def parse_id(text: str) -> UUID:

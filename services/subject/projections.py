@@ -1,6 +1,7 @@
 """What the log of this service holds, and the read models made of it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -9,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.subject.v1 import events_pb2, service_pb2
 
 from kernel.eventlog.aggregate import Aggregate, StateProjection
-from kernel.eventlog.events import EventTypes
-from services.subject import domain, persons, tables
+from kernel.eventlog.events import EventTypes, RecordedEvent
+from services.subject import domain, persons, profile, tables
 from services.subject.upcasters import UPCASTERS
 
 
@@ -37,6 +38,29 @@ def message_of(stream_id: UUID, state: domain.Subject, version: int) -> service_
         if accepted is not None
         else None,
     )
+
+
+def versions_of(events: Iterable[RecordedEvent]) -> list[service_pb2.ProfileVersion]:
+    """Every submission of the basic information that a subject's events tell, newest first, with what changed against the one before."""
+    items: list[service_pb2.ProfileVersion] = []
+    before: dict[str, Any] = {}
+    for event in events:
+        submitted = event.data
+        if not isinstance(submitted, events_pb2.ProfileSubmitted):
+            continue
+        after = {"name": submitted.name, **profile.shown(submitted.profile)}
+        items.append(
+            service_pb2.ProfileVersion(
+                number=submitted.number,
+                name=submitted.name,
+                profile=submitted.profile,
+                submitted_at=timestamp(event.recorded_at),
+                account_id=event.meta.actor_id,
+                changes_json=json.dumps(domain.changes(before, after), ensure_ascii=False),
+            )
+        )
+        before = after
+    return items[::-1]
 
 
 def subject_row(stream_id: UUID, state: domain.Subject, version: int) -> Mapping[str, Any] | None:

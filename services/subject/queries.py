@@ -1,20 +1,19 @@
 """Questions, answered from the read model and, for versions, from the log itself."""
 
 import json
-from typing import Any
 from uuid import UUID
 
 from google.protobuf.json_format import MessageToJson
 from sqlalchemy import select
 from yunku.kernel.v1 import kernel_pb2
-from yunku.subject.v1 import events_pb2, service_pb2
+from yunku.subject.v1 import service_pb2
 
 from kernel.context import Caller
 from kernel.errors import YunkuError
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog
-from services.subject import domain, profile
-from services.subject.projections import timestamp
+from services.subject import domain
+from services.subject.projections import timestamp, versions_of
 from services.subject.tables import subjects
 
 
@@ -63,22 +62,4 @@ async def history(log: EventLog, subject_id: str, caller: Caller) -> service_pb2
 async def profile_versions(log: EventLog, subject_id: str, caller: Caller) -> service_pb2.ListProfileVersionsResponse:
     """Every submission of the basic information, newest first, with what changed against the one before."""
     subject = await get(log, subject_id, caller)
-    items: list[service_pb2.ProfileVersion] = []
-    before: dict[str, Any] = {}
-    for event in await log.read_stream(UUID(subject.id)):
-        submitted = event.data
-        if not isinstance(submitted, events_pb2.ProfileSubmitted):
-            continue
-        after = {"name": submitted.name, **profile.shown(submitted.profile)}
-        items.append(
-            service_pb2.ProfileVersion(
-                number=submitted.number,
-                name=submitted.name,
-                profile=submitted.profile,
-                submitted_at=timestamp(event.recorded_at),
-                account_id=event.meta.actor_id,
-                changes_json=json.dumps(domain.changes(before, after), ensure_ascii=False),
-            )
-        )
-        before = after
-    return service_pb2.ListProfileVersionsResponse(items=reversed(items))
+    return service_pb2.ListProfileVersionsResponse(items=versions_of(await log.read_stream(UUID(subject.id))))

@@ -131,6 +131,22 @@ def test_rows_are_imported_each_by_itself_and_never_twice(world: World) -> None:
     assert {one["id"] for one in api.ask("GET", "/api/v1/imports")["items"]} >= {report["id"], again["id"]}
 
 
+def test_a_row_names_its_person_by_the_number_of_the_id_document(world: World) -> None:
+    api, stranger = world.company(), world.company()
+    mine, gone, theirs = world.employee(api), world.employee(api), world.employee(stranger)
+    left = api.ask("POST", f"/api/v1/persons/{gone['id']}/unbinding")
+    assert left["state"] == "unbound"
+    numbers = (mine["id_no"].lower(), mine["id"], gone["id_no"], theirs["id_no"], "no number")
+    rows = [("P-1", "personal_id", numbers[0]), *((f"P-{at}", "personal_id", number) for at, number in enumerate(numbers[1:], 2))]
+    report = imported(api, archive(table(("行标识", "证照类型", "person"), *rows)))
+    assert [one["outcome"] for one in report["items"]] == ["created", "created", "failed", "failed", "failed"]
+    for one in report["items"][:2]:
+        assert api.ask("GET", f"/api/v1/certificates/{one['certificate_id']}")["person_id"] == mine["id"]
+    for one in report["items"][2:]:
+        (wrong,) = one["errors"]
+        assert (wrong["code"], wrong["column"], bool(wrong["message"])) == ("person_unknown", "person", True)
+
+
 def test_a_killed_import_goes_on_where_it_stood(world: World, suite: RunningSuite) -> None:
     api = world.company()
     rows = [HEAD, *((f"K-{number}", LAWSUIT, "", f"第{number}件", "2026-01-05") for number in range(300))]
@@ -226,6 +242,14 @@ def test_a_company_takes_its_whole_record_with_it_and_proves_it(world: World, su
     eventually(lambda: [one for one in api.ask("GET", path)["pushes"] if one["state"] != "requested"])
     given_up = world.draft(api, type=LAWSUIT, fields={"description": "=cmd()", "occurred_on": "2026-01-01"})["id"]
     api.ask("POST", f"/api/v1/certificates/{given_up}/discard")
+    # A person, typed, whom another company employed before; and one whom the company employs no more.
+    former = world.employee(stranger)
+    stranger.ask("POST", f"/api/v1/persons/{former['id']}/unbinding")
+    typed = {"source": "typed", "name": "王建国", "id_no": former["id_no"], "position": "=1+1", "phone": "13900000001"}
+    person = api.ask("POST", "/api/v1/persons", 201, json=typed)
+    gone = world.employee(api)
+    api.ask("POST", f"/api/v1/persons/{gone['id']}/unbinding")
+    title = world.draft(api, type="personal_id", person_id=person["id"])["id"]
     others = world.draft(stranger, type=LAWSUIT, fields={"description": "他人", "occurred_on": "2026-01-01"})["id"]
 
     file = tmp_path / "export.zip"
@@ -241,7 +265,18 @@ def test_a_company_takes_its_whole_record_with_it_and_proves_it(world: World, su
             assert stranger.subject_id.encode() not in content, name
         summary = list(csv.reader(io.StringIO(archive.read("summary.csv").decode("utf-8-sig"))))
         assert not [cell for line in summary for cell in line if cell.startswith(("=", "+", "-", "@"))]
-        assert len(summary) == made["certificates"] + 1
+        assert made["persons"] >= 2
+        assert len(summary) == made["certificates"] + made["persons"] + 1
+        told = json.loads(archive.read(f"persons/{person['id']}.json"))
+        assert (told["person"]["number"], told["person"]["phone"]) == (former["id_no"], "13900000001")
+        assert (told["person"]["bound_on"], told["sections"]) == (person["bound_on"], {"basic": [title]})
+        assert [one["type"] for one in told["history"]] == ["PersonBound"]
+        left = json.loads(archive.read(f"persons/{gone['id']}.json"))
+        assert (left["person"]["state"], [one["type"] for one in left["history"]]) == ("unbound", ["PersonBound", "PersonUnbound"])
+        assert gone["id_no"].encode() not in archive.read("summary.csv") + archive.read(f"persons/{gone['id']}.json")
+        assert not {f"events/subject/{one['id']}.jsonl" for one in (person, gone)} & names
+        shown = json.loads(archive.read("subject.json"))
+        assert (shown["profile_versions"] == []) == ("accepted_profile" not in shown)
         heads = json.loads(archive.read("manifest.json"))["heads"]
     assert all(heads[service]["position"] > 0 for service in ("certificate", "subject", "signing", "push"))
     stranger.refused("GET", f"/api/v1/exports/{made['id']}", 404, "not_found")

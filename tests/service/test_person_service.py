@@ -112,9 +112,13 @@ async def test_services_are_told_what_agrees_and_never_what_it_is(client: Client
         checked = await client.subject.CheckPerson(request)
         found = await client.subject.FindPersons(service_pb2.FindPersonsRequest(subject_id=caller.subject_id, name="王建国"))
         nobody = await client.subject.FindPersons(service_pb2.FindPersonsRequest(subject_id=caller.subject_id, name="王建"))
+        by_number = await client.subject.FindPersons(service_pb2.FindPersonsRequest(subject_id=caller.subject_id, number=f" {number} "))
+        strangers = await client.subject.FindPersons(service_pb2.FindPersonsRequest(subject_id=str(uuid7()), number=number))
+        unknown = await client.subject.FindPersons(service_pb2.FindPersonsRequest(subject_id=caller.subject_id, number=number[:-4]))
     assert (checked.bound, list(checked.agreeing)) == (True, ["id_no", "name"])
     assert [(one.person_id, one.bound) for one in found.persons] == [(person_id, True)]
-    assert not nobody.persons
+    assert by_number == found
+    assert [len(one.persons) for one in (nobody, strangers, unknown)] == [0, 0, 0]
     request.subject_id = str(uuid7())
     with client.calling(SERVICE):
         assert await client.subject.CheckPerson(request) == service_pb2.CheckPersonResponse()

@@ -8,16 +8,17 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from google.protobuf.message import Message
-from yunku.certificate.v1 import events_pb2, types_pb2
+from yunku.certificate.v1 import events_pb2, transfer_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
 from yunku.subject.v1 import events_pb2 as subject_events
+from yunku.subject.v1 import persons_pb2, profile_pb2
 from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
@@ -28,7 +29,10 @@ from kernel.eventlog.rebuild import declared
 from kernel.eventlog.store import fold
 from ops.verify_export import verify_export
 from services.certificate.projections import CERTIFICATE
-from services.certificate.transfers import container, record
+from services.certificate.transfers import container, domain, record
+from services.certificate.transfers.projections import export_row
+from services.subject.projections import SUBJECT as SUBJECT_FOLD
+from services.subject.projections import message_of, versions_of
 
 AT = datetime(2026, 11, 28, 8, tzinfo=UTC)
 SUBJECT = str(ids.derived("test-subject", "a"))
@@ -72,23 +76,60 @@ CERTIFICATES = stream(
     ],
     5,
 )
+PLACE = profile_pb2.Profile(registered_place="沈阳", company_type="有限责任公司")
 COMPANY = stream(
     "subject",
     SUBJECT,
-    [subject_events.SubjectRegistered(subject_id=SUBJECT, uscc=HOLDER.uscc, name=HOLDER.name, types=["BIDDER"], account_id="x")],
+    [
+        subject_events.SubjectRegistered(subject_id=SUBJECT, uscc=HOLDER.uscc, name=HOLDER.name, types=["BIDDER"], account_id="x"),
+        subject_events.ProfileStated(subject_id=SUBJECT, profile=PLACE, version=2),
+        subject_events.ProfileSubmitted(subject_id=SUBJECT, number=1, uscc=HOLDER.uscc, name=HOLDER.name, profile=PLACE, version=2),
+        # After the company was read for the archive.
+        subject_events.SubjectRenamed(subject_id=SUBJECT, former_name=HOLDER.name, name="大连云库建设有限公司"),
+    ],
     0,
 )
+PERSON_ID = str(ids.derived("test-person", "a"))
+TITLE_ID = str(ids.derived("test-certificate", "b"))
+TITLE = stream(
+    "certificate",
+    TITLE_ID,
+    [events_pb2.CertificateDrafted(certificate_id=TITLE_ID, holder=HOLDER, type="personal_id", person_id=PERSON_ID, version=1)],
+    2,
+)
+PERSON = persons_pb2.Person(
+    id=PERSON_ID,
+    document_kind="id_card",
+    number="110101199003070015",
+    name="王建国",
+    position="=cmd()",
+    source="typed",
+    state="bound",
+    bound_on="2026-01-05",
+    version=1,
+)
+HISTORY = [subject_pb2.PersonHistoryItem(number=1, type="PersonBound", params={"bound_on": "2026-01-05"})]
 VIEW = fold(CERTIFICATE, CERTIFICATES).state.view
-SHOWN = subject_pb2.Subject(id=SUBJECT, uscc=HOLDER.uscc, name=HOLDER.name, types=["BIDDER"], version=1)
+TITLE_VIEW = fold(CERTIFICATE, TITLE).state.view
+SHOWN = record.subject_bytes(message_of(UUID(SUBJECT), fold(SUBJECT_FOLD, COMPANY[:3]).state, 3), versions_of(COMPANY[:3]))
+SECTIONS = record.Sections()
+SECTIONS.add(VIEW)
+SECTIONS.add(TITLE_VIEW)
+# In the order of their ids.
+OWN = sorted((view.id, view) for view in (VIEW, TITLE_VIEW))
 STREAM = f"events/certificate/{CERTIFICATE_ID}.jsonl"
 VIEW_FILE = f"certificates/{CERTIFICATE_ID}.json"
+PERSON_FILE = record.person_name(PERSON_ID)
 FILES = {
-    record.SUBJECT: record.message_bytes(SHOWN),
+    record.SUBJECT: SHOWN,
     f"events/subject/{SUBJECT}.jsonl": b"".join(record.line(one.to_record()) for one in COMPANY),
     STREAM: b"".join(record.line(one.to_record()) for one in CERTIFICATES),
     VIEW_FILE: record.message_bytes(VIEW),
+    f"events/certificate/{TITLE_ID}.jsonl": b"".join(record.line(one.to_record()) for one in TITLE),
+    f"certificates/{TITLE_ID}.json": record.message_bytes(TITLE_VIEW),
+    PERSON_FILE: record.person_bytes(PERSON, HISTORY, SECTIONS.of(PERSON_ID)),
     record.document_name(DOCUMENT): BYTES,
-    record.SUMMARY: spreadsheets.table([record.head()]) + spreadsheets.lines([record.row(VIEW)]),
+    record.SUMMARY: spreadsheets.table([record.head(), *(record.row(view) for _, view in OWN), record.person_row(PERSON)]),
 }
 HEADS = {
     "certificate": {"position": 7, "log_hash": CERTIFICATES[-1].log_hash.hex()},
@@ -156,6 +197,18 @@ STORIES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "another order": (STREAM, lambda told: b"".join(reversed(told.splitlines(keepends=True)))),
     "another document": (record.document_name(DOCUMENT), lambda told: told + b"\n"),
     "another summary": (record.SUMMARY, lambda told: told.replace("草稿".encode(), "已入库".encode())),
+    "another place": (record.SUBJECT, lambda told: told.replace(b'"registered_place": "', b'"registered_place": "x', 1)),
+    "another submission": (record.SUBJECT, lambda told: told.replace(b'"account_id": "', b'"account_id": "x')),
+    "no submission": (record.SUBJECT, lambda told: record.json_bytes({**json.loads(told), "profile_versions": []})),
+    "another state of the profile": (record.SUBJECT, lambda told: told.replace(b'"submitted"', b'"changing"')),
+    "a later revision": (record.SUBJECT, lambda told: told.replace(b'"revision": 3', b'"revision": 4')),
+    "a revision that there isn't": (record.SUBJECT, lambda told: told.replace(b'"revision": 3', b'"revision": -1')),
+    "more than is shown": (record.SUBJECT, lambda told: told.replace(b'"revision"', b'"more": 1,\n "revision"')),
+    "another number": (PERSON_FILE, lambda told: told.replace(b"110101199003070015", b"110101199003070023")),
+    "another section": (PERSON_FILE, lambda told: told.replace(b'"basic"', b'"title"')),
+    "a person's certificate left out": (PERSON_FILE, lambda told: record.json_bytes({**json.loads(told), "sections": {}})),
+    "more of a person": (PERSON_FILE, lambda told: record.json_bytes({**json.loads(told), "more": 1})),
+    "another person": (PERSON_FILE, lambda told: told.replace(PERSON_ID.encode(), SUBJECT.encode())),
     "another name": (record.SUBJECT, lambda told: told.replace("沈阳".encode(), "大连".encode())),
 }
 
@@ -176,3 +229,47 @@ def test_what_is_left_out_added_or_above_the_log_is_found(path: Path) -> None:
     assert found(archive(heads=HEADS | {"certificate": {"position": 6, "log_hash": ""}}), path)
     assert found(archive(heads=HEADS | {"certificate": {"position": 7, "log_hash": "ab"}}), path)
     assert found(archive(subject_id="another"), path)
+
+
+def test_a_person_is_told_in_full_while_bound_and_runs_no_formula() -> None:
+    told = json.loads(FILES[PERSON_FILE])
+    assert told["sections"] == {"basic": [TITLE_ID]}
+    assert (told["person"]["number"], told["person"]["bound_on"]) == (PERSON.number, "2026-01-05")
+    assert told["history"][0]["type"] == "PersonBound"
+    line = record.person_row(persons_pb2.Person(id=PERSON_ID, name="王建国", number="1101************15", state="unbound"))
+    assert ("已解绑" in line, any("1101************15" in cell for cell in line)) == (True, True)
+    assert len(line) == len(record.head())
+    assert not [cell for cell in record.person_row(PERSON) if cell.startswith(("=", "+", "-", "@"))]
+
+
+# -- tries -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_export_that_meets_a_defect_is_tried_ever_later_and_then_fails_for_good() -> None:
+    asked = events_pb2.ExportRequested(export_id="e", subject_id=SUBJECT)
+    state, now, waits = domain.evolve_export(domain.Export(), asked, AT), AT, []
+    while state.state == domain.WAITING:
+        assert len(waits) <= 10
+        now += timedelta(hours=1)
+        for event in domain.fail_try(state, "internal"):
+            state = domain.evolve_export(state, event, now)
+        row = export_row(UUID(CERTIFICATE_ID), state, 1)
+        assert row is not None
+        assert state.due_at is not None
+        waits.append((row["state"], (row["due_at"] - now).seconds))
+    assert waits == [*(("waiting", pause) for pause in domain.EXPORT_PAUSES), ("failed", domain.EXPORT_PAUSES[-1])]
+    view = transfer_pb2.Export.FromString(row["view"])
+    assert (view.state, view.reason, view.finished_at.ToDatetime(tzinfo=UTC)) == ("failed", "internal", now)
+    # What failed for good stays so, and nothing is said twice.
+    assert domain.fail_try(state, "internal") == []
+    assert domain.finish_export(state, events_pb2.ExportFinished(export_id="e")) == []
+    assert domain.fail_try(domain.Export(), "internal") == []
+
+
+def test_a_try_that_succeeds_after_others_failed_ends_the_export_well() -> None:
+    state = domain.evolve_export(domain.Export(), events_pb2.ExportRequested(export_id="e", subject_id=SUBJECT), AT)
+    (tried,) = domain.fail_try(state, "deadline_exceeded")
+    state = domain.evolve_export(state, tried, AT)
+    (made,) = domain.finish_export(state, events_pb2.ExportFinished(export_id="e", subject_id=SUBJECT))
+    state = domain.evolve_export(state, made, AT)
+    assert (state.state, state.reason, domain.fail_try(state, "internal")) == (domain.DONE, "", [])

@@ -151,3 +151,17 @@ def test_a_row_is_rehearsed_before_anything_is_recorded() -> None:
     assert rehearsed(state, (*head, "person"), (*good, "p")) == ""
     discarded = certificates.evolve(state, events_pb2.Discarded(certificate_id="c"), AT)
     assert rehearsed(discarded, (*head, "person"), (*good, "p")) == "wrong_state /row_key"
+
+
+def test_a_row_names_its_person_by_id_or_by_number_of_which_there_is_one() -> None:
+    assert imports.names_number("11010119900307001X")
+    assert imports.names_number("E12345678")
+    assert not imports.names_number("")
+    assert not imports.names_number("01970000-0000-7000-8000-00000000000a")
+    assert imports.the_one(["a"]) == "a"
+    read = row(("证照类型", "所属人员[person]"), ("personal_id", "11010119900307001X"))
+    for found, code in (([], "person_unknown"), (["a", "b"], "person_ambiguous")):
+        with pytest.raises(YunkuError) as refused:
+            imports.the_one(found)
+        (error,) = refused.value.errors
+        assert (error.code, table.column_of(read.columns, error.pointer)) == (code, "所属人员[person]")

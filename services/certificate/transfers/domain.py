@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -18,6 +18,9 @@ CREATED: Final = "created"
 UPDATED: Final = "updated"
 UNCHANGED: Final = "unchanged"
 ROW_FAILED: Final = "failed"
+#: Seconds after which an export that failed is tried again, by how often it has; after one more try it has failed for good.
+EXPORT_PAUSES: Final = (5, 30, 120, 600)
+
 OUTCOMES: Final = (CREATED, UPDATED, UNCHANGED, ROW_FAILED)
 
 
@@ -78,11 +81,25 @@ class Export:
     requested: events_pb2.ExportRequested | None = None
     requested_at: datetime | None = None
     finished: events_pb2.ExportFinished | None = None
+    #: When the archive was made, or given up.
     finished_at: datetime | None = None
+    #: Tries that failed, and when and why the last of them did.
+    tries: int = 0
+    tried_at: datetime | None = None
+    reason: str = ""
 
     @property
     def state(self) -> str:
-        return WAITING if self.finished is None else DONE
+        if self.finished is not None:
+            return DONE
+        return WAITING if self.finished_at is None else FAILED
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When it is made, or tried again."""
+        if self.tried_at is None:
+            return self.requested_at
+        return self.tried_at + timedelta(seconds=EXPORT_PAUSES[min(self.tries, len(EXPORT_PAUSES)) - 1])
 
 
 def evolve_export(state: Export, event: Any, at: datetime) -> Export:
@@ -91,7 +108,11 @@ def evolve_export(state: Export, event: Any, at: datetime) -> Export:
         case events_pb2.ExportRequested():
             return replace(state, requested=event, requested_at=at)
         case events_pb2.ExportFinished():
-            return replace(state, finished=event, finished_at=at)
+            return replace(state, finished=event, finished_at=at, reason="")
+        case events_pb2.ExportTryFailed():
+            return replace(state, tries=event.number, tried_at=at, reason=event.reason)
+        case events_pb2.ExportFailed():
+            return replace(state, finished_at=at, reason=event.reason)
     raise TypeError(f"{type(event).__name__} is no event of an export")
 
 
@@ -102,7 +123,20 @@ def request_export(state: Export, event: events_pb2.ExportRequested) -> list[Mes
 
 def finish_export(state: Export, event: events_pb2.ExportFinished) -> list[Message]:
     """The archive was made, once."""
-    return [] if state.finished is not None else [event]
+    return [] if state.finished_at is not None else [event]
+
+
+def fail_try(state: Export, reason: str) -> list[Message]:
+    """A try failed; the last one ends the export."""
+    if state.requested is None or state.finished_at is not None:
+        return []
+    asked, number = state.requested, state.tries + 1
+    events: list[Message] = [
+        events_pb2.ExportTryFailed(export_id=asked.export_id, subject_id=asked.subject_id, number=number, reason=reason)
+    ]
+    if number > len(EXPORT_PAUSES):
+        events.append(events_pb2.ExportFailed(export_id=asked.export_id, subject_id=asked.subject_id, reason=reason))
+    return events
 
 
 def owned(subject_id: str, acting_for: str, auditor: bool) -> None:
@@ -116,4 +150,9 @@ IMPORT_EVENTS: Final[Sequence[type[Message]]] = (
     events_pb2.ImportRowDone,
     events_pb2.ImportFinished,
 )
-EXPORT_EVENTS: Final[Sequence[type[Message]]] = (events_pb2.ExportRequested, events_pb2.ExportFinished)
+EXPORT_EVENTS: Final[Sequence[type[Message]]] = (
+    events_pb2.ExportRequested,
+    events_pb2.ExportFinished,
+    events_pb2.ExportTryFailed,
+    events_pb2.ExportFailed,
+)

@@ -4,6 +4,7 @@ and where each log of the suite stood. Written to a file piece by piece; a proce
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 from uuid import UUID
@@ -45,17 +46,24 @@ class Exporter:
     async def carry_out(self, export_id: UUID) -> bool:
         """Makes the archive, stores it, and records what it is."""
         state = (await self._log.load(EXPORT, export_id)).state
-        if state.requested is None or state.finished is not None:
+        if state.requested is None or state.finished_at is not None:
             return True
         subject_id = state.requested.subject_id
         context = system_context("certificate")
+        # Persons are told to the company that they are told to, and to nobody else.
+        context = replace(context, caller=replace(context.caller, subject_id=subject_id))
         with use(context), tempfile.TemporaryFile() as file:
             try:
                 event = await _Making(self._log, self._records, self._transfers, str(export_id), subject_id, file).make()
                 await self._transfers.put_export(str(export_id), event.archive_sha256, file, event.archive_size)
             except Exception as error:
-                _log.warning("export waits for a part of the system", code=as_yunku_error(error).code, exc_info=error)
-                await asyncio.sleep(_PAUSE)
+                code = as_yunku_error(error).code
+                if code == "service_unavailable":
+                    _log.warning("export waits for a part of the system", code=code, exc_info=error)
+                    await asyncio.sleep(_PAUSE)
+                    return False
+                _log.error("a try of an export failed", code=code, exc_info=error)
+                await self._log.execute(EXPORT, export_id, lambda now: domain.fail_try(now, code), context, subject_id=subject_id)
                 return False
             await self._log.execute(EXPORT, export_id, lambda now: domain.finish_export(now, event), context, subject_id=subject_id)
         return True
@@ -72,17 +80,24 @@ class _Making:
         self._subject_id = subject_id
         self._writer = container.Writer(file)
         self._missing: list[str] = []
-        self._certificates = self._objects = self._events = 0
+        self._certificates = self._persons = self._objects = self._events = 0
+        #: What stands under each section of each person.
+        self._sections = record.Sections()
 
     async def make(self) -> events_pb2.ExportFinished:
         subject = await self._records.subject(self._subject_id)
-        self._writer.add(record.SUBJECT, record.message_bytes(subject))
+        # A submission after the subject was read isn't part of what is shown.
+        versions = [one for one in await self._records.profile_versions(self._subject_id) if one.number <= subject.accepted_profile.number]
+        self._writer.add(record.SUBJECT, record.subject_bytes(subject, versions))
         await self._stream("subject", UUID(self._subject_id))
         with tempfile.TemporaryFile() as summary:
             # The archive's files are written one after another: the summary's lines wait beside it.
             summary.write(spreadsheets.table([record.head()]))
             async for stream_id in self._streams(certificates):
                 summary.write(spreadsheets.lines([await self._certificate(stream_id)]))
+            for person_id in sorted(await self._records.person_ids()):
+                if line := await self._person(person_id):
+                    summary.write(spreadsheets.lines([line]))
             await self._copy(record.SUMMARY, summary)
         async for stream_id in self._streams(performances):
             events = await self._stream("certificate", stream_id)
@@ -116,6 +131,7 @@ class _Making:
             certificates=self._certificates,
             objects=self._objects,
             events=self._events,
+            persons=self._persons,
         )
 
     async def _streams(self, table: Table) -> AsyncIterator[UUID]:
@@ -137,6 +153,7 @@ class _Making:
         view = fold(CERTIFICATE, events).state.view
         self._writer.add(f"certificates/{stream_id}.json", record.message_bytes(view))
         self._certificates += 1
+        self._sections.add(view)
         await self._objects_of([event.data for event in events])
         for event in events:
             for service, related in _related(event):
@@ -144,6 +161,21 @@ class _Making:
                 if service == "signing":
                     await self._objects_of([one.data for one in found])
         return record.row(view)
+
+    async def _person(self, person_id: str) -> list[str]:
+        """A person as the company sees them, never the person's events: these tell other companies' doings too. The line of the summary;
+        empty where the person was erased meanwhile."""
+        try:
+            person, history = await self._records.person(person_id)
+        except YunkuError as refused:
+            if refused.code != "not_found":
+                raise
+            return []
+        # Of the whole stream, other companies' events included: it says nothing here.
+        person.ClearField("revision")
+        self._writer.add(record.person_name(person_id), record.person_bytes(person, history, self._sections.of(person_id)))
+        self._persons += 1
+        return record.person_row(person)
 
     async def _stream(self, service: str, stream_id: UUID) -> list[RecordedEvent]:
         """A stream as it is stored; nothing is written of one that has no events, or stands there already."""

@@ -10,7 +10,7 @@ import hashlib
 import tempfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import BinaryIO, Final, TypeVar
@@ -34,7 +34,7 @@ from kernel.rpc.errors import as_yunku_error
 from kernel.sandbox.formats import sniff
 from services.certificate import domain
 from services.certificate.handlers import Handlers
-from services.certificate.ports import Inspector, Transfers
+from services.certificate.ports import Inspector, Persons, Transfers
 from services.certificate.projections import CERTIFICATE
 from services.certificate.tables import import_keys
 from services.certificate.transfers import domain as transfer_domain
@@ -98,9 +98,12 @@ def opened(file: BinaryIO, limits: Limits) -> tuple[Archive, table.Table]:
 class Importer:
     """Does one import (``carry_out``), for a ``JobWorker``."""
 
-    def __init__(self, log: EventLog, handlers: Handlers, inspector: Inspector, transfers: Transfers, limits: Limits) -> None:
+    def __init__(
+        self, log: EventLog, handlers: Handlers, persons: Persons, inspector: Inspector, transfers: Transfers, limits: Limits
+    ) -> None:
         self._log = log
         self._handlers = handlers
+        self._persons = persons
         self._inspector = inspector
         self._transfers = transfers
         self._limits = limits
@@ -197,6 +200,9 @@ class Importer:
 
     async def _entry(self, subject_id: str, cause: str, row: table.Row, document: types_pb2.Document | None) -> tuple[UUID, str]:
         """Makes the entry, or brings it to what the row says; answers its id and the outcome."""
+        if names_number(row.person):
+            # Whether it names the person by id or by number, it is the same row.
+            row = replace(row, person=the_one(await self._persons.numbered(subject_id, row.person)))
         digest = row.digest(document.sha256 if document else "")
         row_id = ids.derived("import-row", subject_id, *(("key", row.key) if row.key else ("content", digest.hex())))
         certificate_id, carried_out = await self._place(row_id)
@@ -276,6 +282,22 @@ class Importer:
                 _log.warning("import waits for a part of the system", code=refused.code, pause=pause)
                 await asyncio.sleep(pause)
         raise YunkuError("internal")
+
+
+def names_number(person: str) -> bool:
+    """Whether a row names its person by an ID document's number, and not by the person's id."""
+    try:
+        UUID(person)
+    except ValueError:
+        return bool(person)
+    return False
+
+
+def the_one(found: Sequence[str]) -> str:
+    """The person of a number. Raises ``person_unknown`` for nobody's, ``person_ambiguous`` where documents of several kinds have it."""
+    if len(found) != 1:
+        raise YunkuError("person_ambiguous" if found else "person_unknown", field="/person_id")
+    return found[0]
 
 
 def _context(asked: RecordedEvent) -> CallContext:

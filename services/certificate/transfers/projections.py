@@ -47,18 +47,19 @@ def export_row(stream_id: UUID, state: domain.Export, version: int) -> Mapping[s
     """The read model row of an export."""
     if state.requested is None or state.requested_at is None:
         return None
-    view = transfer_pb2.Export(id=str(stream_id), subject_id=state.requested.subject_id, state=state.state)
+    view = transfer_pb2.Export(id=str(stream_id), subject_id=state.requested.subject_id, state=state.state, reason=state.reason)
     view.requested_at.FromDatetime(state.requested_at)
-    if state.finished is not None and state.finished_at is not None:
-        for name in ("archive_sha256", "archive_size", "manifest_sha256", "certificates", "objects", "events"):
+    if state.finished is not None:
+        for name in ("archive_sha256", "archive_size", "manifest_sha256", "certificates", "objects", "events", "persons"):
             setattr(view, name, getattr(state.finished, name))
+    if state.finished_at is not None:
         view.finished_at.FromDatetime(state.finished_at)
     return {
         "export_id": stream_id,
         "subject_id": view.subject_id,
         "state": view.state,
-        "due_at": state.requested_at,
-        "reason": "",
+        "due_at": state.due_at,
+        "reason": view.reason,
         "view": view.SerializeToString(deterministic=True),
         "revision": version,
     }
@@ -76,7 +77,7 @@ EXPORT: Final = Aggregate(
     initial=domain.Export(),
     evolve=domain.evolve_export,
     events=tuple(domain.EXPORT_EVENTS),
-    projections=(StateProjection(tables.exports, version=1, row=export_row),),
+    projections=(StateProjection(tables.exports, version=2, row=export_row),),
 )
 AGGREGATES: Final = (IMPORT, EXPORT)
 #: Short names of the events that are no entry's.

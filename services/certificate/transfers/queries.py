@@ -61,7 +61,7 @@ async def find_exports(
 def _export(data: bytes, kept: timedelta) -> transfer_pb2.Export:
     """An export as it is now: when its archive goes is no event but the calendar's."""
     view = transfer_pb2.Export.FromString(data)
-    if view.HasField("finished_at"):
+    if view.state == domain.DONE:
         ends = view.finished_at.ToDatetime(tzinfo=utc_now().tzinfo) + kept
         view.expires_at.FromDatetime(ends)
         if ends <= utc_now():

@@ -11,14 +11,17 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from yunku.certificate.v1 import service_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
+from yunku.subject.v1 import persons_pb2
+from yunku.subject.v1 import service_pb2 as subject_pb2
 
 import catalogue
 from kernel import texts
 from kernel.eventlog.events import EventTypes
 
-FORMAT: Final = "yunku-export:v1"
+FORMAT: Final = "yunku-export:v2"
 SUMMARY: Final = "summary.csv"
 SUBJECT: Final = "subject.json"
+PERSONS: Final = "persons/"
 #: Columns of the summary; their heads are in kernel/texts.
 COLUMNS: Final = (
     "id",
@@ -46,7 +49,45 @@ def json_bytes(value: Any) -> bytes:
 
 def message_bytes(message: Message) -> bytes:
     """A message as a JSON file."""
-    return json_bytes(MessageToDict(message, preserving_proto_field_name=True))
+    return json_bytes(_dict(message))
+
+
+def subject_bytes(subject: subject_pb2.Subject, versions: Iterable[subject_pb2.ProfileVersion]) -> bytes:
+    """The company with every submission of its basic information."""
+    return json_bytes({**_dict(subject), "profile_versions": [_dict(one) for one in versions]})
+
+
+def person_name(person_id: str) -> str:
+    """Where a person is in the archive."""
+    return f"{PERSONS}{person_id}.json"
+
+
+def person_bytes(
+    person: persons_pb2.Person, history: Iterable[subject_pb2.PersonHistoryItem], sections: Mapping[str, Sequence[str]]
+) -> bytes:
+    """A person as the company sees them, what happened between the two, and the certificates of each section."""
+    return json_bytes({"person": _dict(person), "history": [_dict(one) for one in history], "sections": sections})
+
+
+class Sections:
+    """The certificates of persons, by the section that the catalogue shows each in; automatic sections have none of their own."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, list[str]]] = {}
+
+    def add(self, view: service_pb2.Certificate) -> None:
+        """Puts a certificate where it stands."""
+        known = catalogue.load()
+        if view.person_id and known.has_type(view.type):
+            self._found.setdefault(view.person_id, {}).setdefault(known.type(view.type).section, []).append(view.id)
+
+    def of(self, person_id: str) -> Mapping[str, Sequence[str]]:
+        """A person's certificates, by section."""
+        return self._found.get(person_id, {})
+
+
+def _dict(message: Message) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)
 
 
 def line(record: kernel_pb2.EventRecord) -> bytes:
@@ -81,7 +122,7 @@ def _said(record: kernel_pb2.EventRecord) -> dict[str, Any]:
     except LookupError:
         # Written in an older version, which only its own service reads; the bytes are there.
         return {}
-    return MessageToDict(data, preserving_proto_field_name=True)
+    return _dict(data)
 
 
 def record_of(text: bytes) -> kernel_pb2.EventRecord:
@@ -131,6 +172,28 @@ def row(view: service_pb2.Certificate) -> list[str]:
         view.created_at.ToJsonString(),
         view.submitted_at.ToJsonString() if view.HasField("submitted_at") else "",
     ]
+
+
+def person_row(person: persons_pb2.Person) -> list[str]:
+    """A person's line of the summary, in the columns of certificates; empty where these say nothing of a person."""
+    told = {
+        "name": person.name,
+        "number": person.number,
+        "phone": person.phone,
+        "position": person.position,
+        "bound_on": person.bound_on,
+        "unbound_on": person.unbound_on,
+    }
+    cells = {
+        "id": person.id,
+        "module": catalogue.load().module("persons").label,
+        "type": texts.text("export.person.type"),
+        "state": texts.text(f"export.person.{person.state}"),
+        "version": str(person.version),
+        "fields": "；".join(f"{texts.text(f'export.person.{name}')}：{value}" for name, value in told.items() if value),
+        "created_at": person.bound_at.ToJsonString(),
+    }
+    return [cells.get(name, "") for name in COLUMNS]
 
 
 def document_name(document: types_pb2.Document) -> str:

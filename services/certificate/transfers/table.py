@@ -131,6 +131,8 @@ def parse(table: Table, cells: Sequence[str], known: Catalogue, marks_file: Call
     fixed = {name: cell for name, cell in zip(table.names, cells, strict=False) if name in FIXED}
     kind = _kind(fixed["type"], known)
     columns = {f"/{name}": head for name, head in zip(table.names, table.heads, strict=True) if name in FIXED}
+    # As the entry itself calls what these columns name.
+    columns |= {f"/{name}_id": columns[f"/{name}"] for name in ("person", "performance") if f"/{name}" in columns}
     fields: dict[str, str] = {}
     problems: list[FieldError] = []
     labels = {one.label: one.name for one in kind.fields}

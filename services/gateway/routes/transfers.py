@@ -185,11 +185,11 @@ async def get_export(request: Request, export_id: Id, who: Session) -> Response:
 
 @router.get("/exports/{export_id}/archive", response_class=Response, responses={**refusals(401, 409), **file_response("application/zip")})
 async def get_export_archive(request: Request, export_id: Id, who: Session) -> Response:
-    """The archive. 409 `export_not_ready` until it was made, `export_expired` once it was dropped."""
+    """The archive. 409 `export_not_ready` until it was made, `export_failed` where it can't be, `export_expired` once it was dropped."""
     means = means_of(request)
     view = await _export(means, export_id)
     if view.state != "done":
-        raise YunkuError("export_expired" if view.state == "expired" else "export_not_ready")
+        raise YunkuError("export_not_ready" if view.state == "waiting" else f"export_{view.state}")
     headers: dict[str, Any] = {
         **FILE_HEADERS,
         "Content-Disposition": f'attachment; filename="yunku-export-{view.id}.zip"',
