@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -247,18 +247,18 @@ def test_a_person_is_told_in_full_while_bound_and_runs_no_formula() -> None:
 
 def test_an_export_that_meets_a_defect_is_tried_ever_later_and_then_fails_for_good() -> None:
     asked = events_pb2.ExportRequested(export_id="e", subject_id=SUBJECT)
-    state, now, waits = domain.evolve_export(domain.Export(), asked, AT), AT, []
+    state, now = domain.evolve_export(domain.Export(), asked, AT), AT
+    rows: list[Mapping[str, Any]] = []
+    waits: list[tuple[str, int]] = []
     while state.state == domain.WAITING:
         assert len(waits) <= 10
         now += timedelta(hours=1)
         for event in domain.fail_try(state, "internal"):
             state = domain.evolve_export(state, event, now)
-        row = export_row(UUID(CERTIFICATE_ID), state, 1)
-        assert row is not None
-        assert state.due_at is not None
-        waits.append((row["state"], (row["due_at"] - now).seconds))
+        rows.append(export_row(UUID(CERTIFICATE_ID), state, 1) or {})
+        waits.append((rows[-1]["state"], (rows[-1]["due_at"] - now).seconds))
     assert waits == [*(("waiting", pause) for pause in domain.EXPORT_PAUSES), ("failed", domain.EXPORT_PAUSES[-1])]
-    view = transfer_pb2.Export.FromString(row["view"])
+    view = transfer_pb2.Export.FromString(rows[-1]["view"])
     assert (view.state, view.reason, view.finished_at.ToDatetime(tzinfo=UTC)) == ("failed", "internal", now)
     # What failed for good stays so, and nothing is said twice.
     assert domain.fail_try(state, "internal") == []
