@@ -5,7 +5,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -31,6 +31,8 @@ from services.certificate.transfers.projections import EXPORT
 _BATCH: Final = 200
 #: A part of the system that is down is waited for so long before the export begins again.
 _PAUSE: Final = 5.0
+#: After that it isn't down, but can't give what this export asks of it (an answer that is too large looks like that).
+_PATIENCE: Final = timedelta(days=1)
 
 _log = get_logger(__name__)
 
@@ -48,7 +50,7 @@ class Exporter:
         state = (await self._log.load(EXPORT, export_id)).state
         if state.requested is None or state.finished_at is not None:
             return True
-        subject_id = state.requested.subject_id
+        subject_id, asked_at = state.requested.subject_id, state.requested_at or datetime.now(UTC)
         context = system_context("certificate")
         # Persons are told to the company that they are told to, and to nobody else.
         context = replace(context, caller=replace(context.caller, subject_id=subject_id))
@@ -58,7 +60,7 @@ class Exporter:
                 await self._transfers.put_export(str(export_id), event.archive_sha256, file, event.archive_size)
             except Exception as error:
                 code = as_yunku_error(error).code
-                if code == "service_unavailable":
+                if code == "service_unavailable" and datetime.now(UTC) < asked_at + _PATIENCE:
                     _log.warning("export waits for a part of the system", code=code, exc_info=error)
                     await asyncio.sleep(_PAUSE)
                     return False
