@@ -1,8 +1,8 @@
 """Commands: load, ask others what must be asked, decide, append. No remote call happens inside a transaction."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Final, TypeVar
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -14,6 +14,7 @@ import catalogue
 from catalogue import CertificateType, Owner
 from kernel import context as call_context
 from kernel import ids
+from kernel.calendar import CHINA
 from kernel.errors import YunkuError
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog, Transaction
@@ -25,8 +26,6 @@ from services.certificate.tables import MATERIAL_SLOT, certificates
 
 R = TypeVar("R", bound=Message)
 
-#: A document's dates are China's.
-CHINA: Final = timezone(timedelta(hours=8))
 
 
 def certificate_id(text: str) -> UUID:

@@ -11,13 +11,14 @@ from sqlalchemy import func, select
 from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
 
+from kernel.calendar import CHINA
 from kernel.context import Caller
 from kernel.errors import YunkuError
 from kernel.eventlog.events import RecordedEvent
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog
 from services.certificate import domain, listing
-from services.certificate.handlers import CHINA, certificate_id
+from services.certificate.handlers import certificate_id
 from services.certificate.tables import activity, certificates
 
 

@@ -13,13 +13,14 @@ from yunku.certificate.v1 import service_pb2
 
 import catalogue
 from kernel import context as call_context
+from kernel.calendar import CHINA
 from kernel.context import Caller, system_context
 from kernel.errors import YunkuError
 from kernel.eventlog.sql import render
 from kernel.eventlog.store import EventLog
 from kernel.heartbeat import beat
 from services.certificate import domain, expiry
-from services.certificate.handlers import CHINA, certificate_id
+from services.certificate.handlers import certificate_id
 from services.certificate.projections import CERTIFICATE
 from services.certificate.tables import expiries
 

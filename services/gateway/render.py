@@ -4,7 +4,7 @@ codes, null for what isn't there."""
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, get_args
 
@@ -19,10 +19,9 @@ from yunku.subject.v1 import service_pb2 as subject_pb2
 import catalogue
 from catalogue import CertificateType, listing
 from kernel import texts, values
+from kernel.calendar import CHINA
 from services.gateway import models
 
-#: Documents' dates are China's.
-CHINA: Final = timezone(timedelta(hours=8))
 #: Kinds of values (kernel.values) that are personal numbers, and how many characters of either end are shown.
 _PERSONAL: Final = {"id18": (4, 2), "phone": (3, 4)}
 #: An ID number (GB 11643) within another: 18 characters by themselves, with a date of birth where it stands.

@@ -1,12 +1,13 @@
 """Questions."""
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from sqlalchemy import Select, distinct, func, select
 from yunku.signing.v1 import events_pb2, service_pb2
 
+from kernel.calendar import CHINA
 from kernel.context import CallContext, Caller
 from kernel.errors import YunkuError
 from kernel.eventlog.sql import render
@@ -36,8 +37,6 @@ async def validate(desk: Desk, request: service_pb2.ValidateRequest, context: Ca
 
 # -- digital certificates --------------------------------------------------------------------------------------------
 
-#: The register's days are China's.
-_CHINA: Final = timezone(timedelta(hours=8))
 _UNIQUE_CODE: Final = re.compile(r"[0-9A-Z*]{4,40}")
 
 
@@ -97,7 +96,7 @@ async def _one(log: EventLog, query: Select[Any]) -> service_pb2.DigitalCertific
         raise YunkuError("not_found")
     issued = events_pb2.DigitalCertificateIssued.FromString(row[0])
     revoked: str = row[1]
-    today = datetime.now(_CHINA).date()
+    today = datetime.now(CHINA).date()
     expired = bool(issued.valid_until) and date.fromisoformat(issued.valid_until) < today
     answer = service_pb2.DigitalCertificate(
         id=issued.digital_certificate_id,

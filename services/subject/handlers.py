@@ -1,22 +1,19 @@
 """Commands: load, decide, append."""
 
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Final
+from datetime import UTC, datetime
 from uuid import UUID
 
 from yunku.subject.v1 import service_pb2
 
 import catalogue
 from kernel import ids
+from kernel.calendar import CHINA
 from kernel.context import CallContext
 from kernel.errors import YunkuError
 from kernel.eventlog.store import EventLog
 from services.subject import domain
 from services.subject.ports import Certificates
 from services.subject.projections import SUBJECT, message_of
-
-#: A document's dates are China's.
-CHINA: Final = timezone(timedelta(hours=8))
 
 
 def stream_of(uscc: str) -> UUID:

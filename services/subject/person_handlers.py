@@ -6,7 +6,7 @@ person's own key (as in services.identity).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from yunku.kernel.v1 import kernel_pb2
 from yunku.subject.v1 import events_pb2, persons_pb2, service_pb2
 
 from kernel import ids
+from kernel.calendar import CHINA
 from kernel.context import CallContext
 from kernel.errors import YunkuError
 from kernel.eventlog.store import EventLog
@@ -24,8 +25,6 @@ from services.subject.projections import PERSON
 
 M = TypeVar("M", bound=Message)
 
-#: Days that a company confirms are China's.
-CHINA: Final = timezone(timedelta(hours=8))
 _REPLY: Final = "subject reply"
 
 

@@ -11,6 +11,7 @@ from yunku.certificate.v1 import events_pb2, service_pb2, types_pb2
 from yunku.kernel.v1 import kernel_pb2
 
 from kernel import texts
+from kernel.calendar import CHINA
 from kernel.context import CallContext, Caller
 from kernel.errors import YunkuError
 from services.gateway import limits, models, render, sessions
@@ -106,7 +107,7 @@ def test_fields_of_a_type_that_is_gone_show_no_numbers() -> None:
      (-9, 31, "VALID"), (None, 400, "VALID"), (2, 5, "NOT_YET")],
 )  # fmt: skip
 def test_validity_stands_beside_the_light(start: int | None, end: int | None, state: str | None) -> None:
-    today = datetime.now(render.CHINA).date()
+    today = datetime.now(CHINA).date()
 
     def day(offset: int | None) -> str:
         return "" if offset is None else (today + timedelta(days=offset)).isoformat()

@@ -6,7 +6,7 @@ id: what they say together (``table``, ``light``, ``contract``) is computed from
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from yunku.certificate.v1 import events_pb2, performance_pb2, service_pb2, types_pb2
 
 from catalogue import Catalogue, Performances
+from kernel.calendar import CHINA
 from kernel.errors import FieldError, YunkuError
 from kernel.values import BadValue
 from services.certificate.domain import DISCARDED, DRAFT, PENDING, SUBMITTED, unique_code
@@ -23,8 +24,6 @@ CODE_LETTER: Final = "J"
 #: Living materials and contract changes of one performance, drafts included.
 MAX_MATERIALS: Final = 100
 MAX_VALUE: Final = 4000
-#: The days of documents and records are China's.
-CHINA: Final = timezone(timedelta(hours=8))
 
 
 def _nothing() -> performance_pb2.Performance:

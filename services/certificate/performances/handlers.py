@@ -12,6 +12,7 @@ from yunku.certificate.v1 import performance_pb2, service_pb2, types_pb2
 import catalogue
 from kernel import context as call_context
 from kernel import ids
+from kernel.calendar import CHINA
 from kernel.errors import FieldError, YunkuError
 from kernel.eventlog.store import EventLog, Transaction
 from kernel.values import BadValue
@@ -341,7 +342,7 @@ class Handlers:
 
 def today() -> date:
     """Today where the documents' dates are from."""
-    return datetime.now(UTC).astimezone(domain.CHINA).date()
+    return datetime.now(UTC).astimezone(CHINA).date()
 
 
 def _change_fields(known: catalogue.Catalogue, request: performance_pb2.RecordContractChangeRequest) -> dict[str, str]:
